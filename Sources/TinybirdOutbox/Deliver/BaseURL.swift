@@ -1,0 +1,54 @@
+internal import Foundation
+
+/// Where the Events API is: a regional host such as `https://api.us-east.tinybird.co`.
+public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
+  private let text: String
+
+  /// Takes the URL without a path, as Tinybird shows it for a workspace. `http://` is accepted for this machine alone
+  /// (127.0.0.0/8, `::1`, `localhost`): a token must not travel in the clear. Throws
+  /// ``OutboxError/Code/invalidConfiguration``.
+  public init(_ text: String) throws(OutboxError) {
+    let trimmed = text.trimmingWhitespace()
+    guard let parts = URLComponents(string: String(trimmed)), let scheme = parts.scheme?.lowercased(),
+      let host = parts.host, !host.isEmpty
+    else {
+      throw Self.error("it is not a URL with a host")
+    }
+    guard parts.user == nil, parts.password == nil, parts.query == nil, parts.fragment == nil else {
+      throw Self.error("it holds a user, a query or a fragment; a token belongs in TINYBIRD_TOKEN or a token file")
+    }
+    switch scheme {
+    case "https": break
+    case "http" where Self.isLoopback(host): break
+    case "http":
+      throw Self.error("http:// would send the token in the clear to \(host); use https:// (http is for loopback only)")
+    default: throw Self.error("the scheme '\(scheme)' is not https")
+    }
+    guard parts.path.isEmpty || parts.path == "/" else {
+      throw Self.error("it has a path; give the host alone, the outbox adds /v0/events")
+    }
+    let bracketed = host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host
+    self.text = "\(scheme)://\(bracketed)" + (parts.port.map { ":\($0)" } ?? "")
+  }
+
+  /// The endpoint for one data source.
+  func eventsURL(_ dataSource: DataSourceName) -> String {
+    // A name is letters, digits and underscores: nothing to escape.
+    "\(text)/v0/events?name=\(dataSource.rawValue)&wait=true"
+  }
+
+  public var description: String { text }
+
+  private static func isLoopback(_ host: String) -> Bool {
+    let plain = host.lowercased().trimmingCharacters(in: ["[", "]"])
+    let numbers = plain.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
+    return plain == "localhost" || plain == "::1"
+      || (numbers.count == 4 && numbers[0] == 127 && numbers.allSatisfy { $0 != nil })
+  }
+
+  private static func error(_ why: String) -> OutboxError {
+    OutboxError(
+      .invalidConfiguration,
+      "the base URL cannot be used: \(why). Example: https://api.us-east.tinybird.co (TINYBIRD_BASE_URL)")
+  }
+}

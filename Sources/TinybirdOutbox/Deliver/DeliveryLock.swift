@@ -1,0 +1,49 @@
+#if canImport(Darwin)
+  internal import Darwin
+#elseif canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#endif
+
+/// The right to deliver from an outbox: one process at a time, by `flock` on a file beside the database. The kernel gives
+/// it back when the process ends, however it ends. Close-on-exec, so that no child process keeps it.
+final class DeliveryLock: Sendable {
+  private let descriptor: Int32
+
+  private init(descriptor: Int32) {
+    self.descriptor = descriptor
+  }
+
+  deinit {
+    close(descriptor)
+  }
+
+  /// Whether some process delivers now.
+  static func isHeld(_ file: OutboxFile) -> Bool {
+    let descriptor = open(file.lockPath, O_RDWR | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    // Shared: two processes that look do not see each other.
+    return flock(descriptor, LOCK_SH | LOCK_NB) != 0
+  }
+
+  /// The lock, or nil while another process has it.
+  static func tryAcquire(_ file: OutboxFile) throws(OutboxError) -> DeliveryLock? {
+    let descriptor = open(file.lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+      throw OutboxError(.notWritable, "cannot open the lock file \(file.lockPath): \(systemMessage())")
+    }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      let isHeld = errno == EWOULDBLOCK
+      let message = systemMessage()
+      close(descriptor)
+      if isHeld { return nil }
+      throw OutboxError(.notWritable, "cannot lock \(file.lockPath): \(message)")
+    }
+    return DeliveryLock(descriptor: descriptor)
+  }
+}
+
+/// The number of this process.
+func currentProcessID() -> Int64 { Int64(getpid()) }

@@ -1,0 +1,174 @@
+internal import AsyncHTTPClient
+internal import Foundation
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOHTTP2
+internal import NIOPosix
+internal import NIOSSL
+internal import Synchronization
+
+/// The Events API over HTTP/1.1 or HTTP/2, by async-http-client.
+///
+/// Redirects are off (a token must not travel), and so are the client's own retries: whether to send again is decided by
+/// the verdict table, which knows whether rows may be there.
+final class HTTPEventsTransport: EventsTransport {
+  /// What is read of an answer: 64 KiB. Answers of the Events API have a few hundred bytes.
+  static let maximumBodyBytes = 64 << 10
+
+  private let client: HTTPClient
+  private let baseURL: BaseURL
+  private let requestTimeout: Duration
+
+  /// `concurrentRequests` connections at most are used to an HTTP/1.1 host.
+  init(baseURL: BaseURL, settings: HTTPSettings, concurrentRequests: Int) throws(OutboxError) {
+    self.baseURL = baseURL
+    requestTimeout = settings.requestTimeout
+    var configuration = HTTPClient.Configuration()
+    configuration.redirectConfiguration = .disallow
+    configuration.timeout = .init(
+      connect: TimeAmount(settings.connectTimeout), read: TimeAmount(settings.readTimeout))
+    configuration.connectionPool.retryConnectionEstablishment = false
+    configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = concurrentRequests
+    configuration.decompression = .disabled
+    if let path = settings.trustedCertificatesPath {
+      var tls = TLSConfiguration.makeClientConfiguration()
+      do {
+        tls.additionalTrustRoots = [.certificates(try NIOSSLCertificate.fromPEMFile(path))]
+      } catch {
+        throw OutboxError(
+          .invalidConfiguration, "cannot read certificates in PEM form from \(path); check the path", cause: error)
+      }
+      configuration.tlsConfiguration = tls
+    }
+    client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }
+
+  /// Closes all connections. Nothing may be sent afterwards.
+  func shutdown() async {
+    // What a shutdown can throw is a request that is still under way, and the engine has ended them all.
+    try? await client.shutdown()
+  }
+
+  func send(_ request: EventsRequest) async -> Outcome {
+    let progress = RequestProgress()
+    return await withTaskGroup(of: Outcome?.self) { group in
+      group.addTask { await self.exchange(request, progress) }
+      group.addTask { [requestTimeout] in
+        try? await Task.sleep(for: requestTimeout)
+        return nil
+      }
+      let first = await group.next() ?? nil
+      group.cancelAll()
+      if Task.isCancelled, first?.isAnswer != true { return .noAnswer(.cancelled) }
+      return first ?? .noAnswer(progress.hasBegun ? .unknown(.timeout) : .notSent(.timeout))
+    }
+  }
+
+  private func exchange(_ request: EventsRequest, _ progress: RequestProgress) async -> Outcome {
+    var http = HTTPClientRequest(url: baseURL.eventsURL(request.dataSource))
+    http.method = .POST
+    http.headers.add(name: "Authorization", value: "Bearer \(request.token.value)")
+    http.headers.add(name: "Content-Type", value: "application/x-ndjson")
+    http.headers.add(name: "User-Agent", value: "tinybird-outbox")
+    if request.isGzip { http.headers.add(name: "Content-Encoding", value: "gzip") }
+    http.body = .stream(
+      TrackedBody(body: request.body, progress: progress), length: .known(Int64(request.body.readableBytes)))
+    do {
+      let response = try await client.execute(http, deadline: .distantFuture)
+      return .answered(await read(response))
+    } catch {
+      return .noAnswer(TransportFaults.classify(error, hasBegun: progress.hasBegun))
+    }
+  }
+
+  private func read(_ response: HTTPClientResponse) async -> Outcome.Answer {
+    var body: [UInt8] = []
+    var isWhole = true
+    do {
+      for try await part in response.body {
+        body += part.readableBytesView.prefix(Self.maximumBodyBytes - body.count)
+        if body.count >= Self.maximumBodyBytes { break }
+      }
+    } catch {
+      isWhole = false
+    }
+    return Outcome.Answer(
+      status: Int(response.status.code), body: body, isBodyWhole: isWhole,
+      retryAfter: RetryAfter.parse(
+        retryAfter: response.headers.first(name: "Retry-After"),
+        rateLimitReset: response.headers.first(name: "X-RateLimit-Reset"), now: .now))
+  }
+}
+
+extension Outcome {
+  fileprivate var isAnswer: Bool {
+    if case .answered = self { true } else { false }
+  }
+}
+
+/// Whether any byte of the events was handed to the connection.
+private final class RequestProgress: Sendable {
+  private let begun = Mutex(false)
+  var hasBegun: Bool { begun.withLock { $0 } }
+  func begin() { begun.withLock { $0 = true } }
+}
+
+/// A body that notes when the connection first asks for it: before that, no event can have arrived.
+private struct TrackedBody: AsyncSequence, Sendable {
+  let body: ByteBuffer
+  let progress: RequestProgress
+
+  struct Iterator: AsyncIteratorProtocol {
+    var body: ByteBuffer?
+    let progress: RequestProgress
+
+    mutating func next() async -> ByteBuffer? {
+      progress.begin()
+      defer { body = nil }
+      return body
+    }
+  }
+
+  func makeAsyncIterator() -> Iterator { Iterator(body: body, progress: progress) }
+}
+
+/// Names the faults of the client library.
+enum TransportFaults {
+  static func classify(_ error: any Error, hasBegun: Bool) -> Outcome.NoAnswer {
+    if let stream = error as? NIOHTTP2Errors.StreamClosed, stream.errorCode == .refusedStream { return .notProcessed }
+    if error is CancellationError || error as? HTTPClientError == .cancelled { return .cancelled }
+    let fault = fault(error)
+    return hasBegun ? .unknown(fault) : .notSent(fault)
+  }
+
+  private static func fault(_ error: any Error) -> TransportFault {
+    switch error {
+    case let error as HTTPClientError: fault(error)
+    case let error as NIOConnectionError:
+      error.connectionErrors.isEmpty && (error.dnsAError != nil || error.dnsAAAAError != nil)
+        ? .nameResolution : .connectionRefused
+    case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: .tls
+    case let error as IOError: error.errnoCode == ECONNREFUSED ? .connectionRefused : .connectionClosed
+    case is ChannelError: .connectionClosed
+    case is HTTPParserError: .invalidAnswer
+    default: .other
+    }
+  }
+
+  private static func fault(_ error: HTTPClientError) -> TransportFault {
+    switch error {
+    case .connectTimeout, .getConnectionFromPoolTimeout: .connectTimeout
+    case .tlsHandshakeTimeout, .serverOfferedUnsupportedApplicationProtocol("h2"): .tls
+    case .readTimeout, .writeTimeout, .deadlineExceeded: .timeout
+    case .remoteConnectionClosed, .uncleanShutdown: .connectionClosed
+    case .proxyAuthenticationRequired, .invalidProxyResponse, .httpProxyHandshakeTimeout: .proxy
+    default: .other
+    }
+  }
+}
+
+extension TimeAmount {
+  fileprivate init(_ duration: Duration) {
+    self = .milliseconds(duration.wholeMilliseconds)
+  }
+}

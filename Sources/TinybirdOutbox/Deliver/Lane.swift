@@ -1,0 +1,285 @@
+internal import Logging
+internal import NIOCore
+
+/// What all lanes of an engine share.
+struct LaneDependencies: Sendable {
+  let committer: Committer
+  let reader: StoreReader
+  let transport: any EventsTransport
+  let tokens: any TokenProvider
+  let budget: ByteBudget
+  let settings: LaneSettings
+  let compressionLevel: Int?
+  let shutdownGrace: Duration
+  let logger: Logger
+  let start: ContinuousClock.Instant
+  /// Tells the engine that something changed.
+  let didChange: @Sendable () -> Void
+
+  var now: LaneTime { start.duration(to: .now) }
+}
+
+/// Runs ``LaneStateMachine`` for one data source: forms, sends, judges and settles. Lanes do not wait for each other.
+actor Lane {
+  nonisolated let id: Int64
+  nonisolated let dataSource: DataSourceName
+  private let dependencies: LaneDependencies
+  private nonisolated let wakeup = Wakeup()
+  private var machine: LaneStateMachine
+  private var commandCount: Int64
+  /// Grows with each change of the batches by this lane: what was read before it is stale.
+  private var changeCount = 0
+  private var graceEnds: ContinuousClock.Instant?
+
+  init(_ record: LaneRecord, batches: [Batch], _ dependencies: LaneDependencies) {
+    id = record.id
+    dataSource = record.dataSource
+    commandCount = record.commandCount
+    self.dependencies = dependencies
+    machine = LaneStateMachine(
+      record, batches: batches, settings: dependencies.settings, now: dependencies.now, wallNow: .now)
+  }
+
+  // MARK: From the engine
+
+  /// Sends until it is stopped and nothing is under way. A cancelled task ends what is under way.
+  func run() async {
+    await withDiscardingTaskGroup { sends in
+      while true {
+        switch machine.next(now: dependencies.now) {
+        case .send(let batch):
+          guard await markSending(batch) else { continue }
+          sends.addTask { await self.attempt(batch) }
+        case .form(let limits):
+          guard let batch = await form(limits) else { continue }
+          sends.addTask { await self.attempt(batch) }
+        case .wait(let until):
+          dependencies.didChange()
+          await wait(until: until)
+          if Task.isCancelled { machine.stop() }
+          if let graceEnds, graceEnds <= .now { sends.cancelAll() }
+        case .finish:
+          return
+        }
+      }
+    }
+  }
+
+  /// Stops sending; what is under way has the grace time to be answered, then it is cancelled.
+  func stop() {
+    machine.stop()
+    graceEnds = .now + dependencies.shutdownGrace
+    wakeup.signal()
+  }
+
+  /// Takes in what the outbox says of this lane now.
+  func update(_ record: LaneRecord) async {
+    if record.commandCount != commandCount { await reload() }
+    if record.hasUnbatched { machine.appended() }
+    wakeup.signal()
+  }
+
+  /// Nothing is left to send, or nothing may be sent.
+  var isFinished: Bool { machine.isDrained || machine.isHeldAndIdle }
+
+  private func wait(until: LaneTime?) async {
+    let next = until.map { dependencies.start + $0 }
+    // A cancelled task returns from every wait at once: it waits for its last answers without a deadline.
+    await wakeup.wait(until: [next, graceEnds].compactMap { $0 }.min())
+  }
+
+  /// Reads lane and batches anew after a command of an operator. What the lane itself changes meanwhile makes the reading
+  /// stale, so that it is read again.
+  private func reload() async {
+    for _ in 0..<Self.maximumReloads {
+      let mark = changeCount
+      let id = id
+      do {
+        let (record, batches) = try await dependencies.reader.read { snapshot in
+          (try snapshot.lanes().first { $0.id == id }, try snapshot.pendingBatches(of: id))
+        }
+        guard let record else { return }
+        guard mark == changeCount else { continue }
+        machine.reload(record, batches: batches, now: dependencies.now, wallNow: .now)
+        commandCount = record.commandCount
+        return
+      } catch {
+        dependencies.logger.warning(
+          "a lane could not be read; it is read again", metadata: metadata(["outbox.error": "\(error.shortDescription)"]))
+        return
+      }
+    }
+  }
+
+  /// Readings that a busy lane may spoil in a row before the engine's next look tries again.
+  private static let maximumReloads = 10
+
+  // MARK: One request
+
+  private func markSending(_ batch: Batch) async -> Bool {
+    do {
+      try await dependencies.committer.perform { try Ledger(transaction: $0).markSending(batch.id) }
+      return true
+    } catch {
+      warn("a batch could not be marked as being sent", error, batch)
+      machine.startFailed(batch.id, now: dependencies.now)
+      if (error as? OutboxError)?.code == .conflict { await reload() }
+      return false
+    }
+  }
+
+  private func form(_ limits: BatchLimits) async -> Batch? {
+    let mark = machine.formingMark
+    let id = id
+    do {
+      let plan = try await dependencies.reader.read { try $0.planBatch(of: id, limits: limits) }
+      var batch: Batch?
+      if let plan {
+        batch = try await dependencies.committer.perform {
+          try Ledger(transaction: $0).form([plan], of: id).first
+        }
+      }
+      changeCount += 1
+      machine.formed(batch, mark: mark)
+      return batch
+    } catch {
+      warn("a batch could not be formed", error, nil)
+      machine.formingFailed(now: dependencies.now)
+      return nil
+    }
+  }
+
+  private func attempt(_ batch: Batch) async {
+    let held = await dependencies.budget.acquire(batch.byteCount)
+    defer { dependencies.budget.release(held) }
+    let startedAt = WallTime.now
+    let begin = ContinuousClock.now
+    do {
+      let body = try await BatchBody(
+        reader: dependencies.reader, compressionLevel: dependencies.compressionLevel
+      ).make(batch, of: id)
+      let (outcome, token) = await send(body)
+      await settle(
+        batch, outcome, token, sentBytes: body.readableBytes, startedAt: startedAt, latency: begin.duration(to: .now))
+    } catch let damage as ChunkTable.Damage {
+      await isolateDamage(batch, damage)
+    } catch {
+      warn("a batch could not be read", error, batch)
+      await settle(
+        batch, .noAnswer(.notSent(.other)), nil, sentBytes: 0, startedAt: startedAt, latency: begin.duration(to: .now))
+    }
+    wakeup.signal()
+  }
+
+  private func send(_ body: ByteBuffer) async -> (Outcome, Token?) {
+    do {
+      let token = try await dependencies.tokens.token(for: dataSource)
+      let request = EventsRequest(
+        dataSource: dataSource, body: body, isGzip: dependencies.compressionLevel != nil, token: token)
+      return (await dependencies.transport.send(request), token)
+    } catch {
+      // The provider's error may hold a secret: only its kind is told.
+      dependencies.logger.warning("the token provider failed", metadata: metadata(["outbox.error": "\(type(of: error))"]))
+      return (.noAnswer(.notSent(.noToken)), nil)
+    }
+  }
+
+  private func settle(
+    _ batch: Batch, _ outcome: Outcome, _ token: Token?, sentBytes: Int, startedAt: WallTime, latency: Duration
+  ) async {
+    let verdict = Verdict(outcome)
+    let settlement = machine.judge(
+      batch.id, verdict, status: outcome.status, now: dependencies.now, fraction: .random(in: 0..<1))
+    let attempt = Ledger.Attempt(
+      sentBytes: sentBytes, startedAt: startedAt, latency: latency, status: outcome.status, verdict: verdict.name,
+      answer: outcome.excerpt(token: token))
+    report(settlement, status: outcome.status, batch)
+    guard let parts = await commit(settlement, attempt, batch) else { return }
+    changeCount += 1
+    machine.settled(settlement, parts: parts)
+  }
+
+  /// An answer is never thrown away: the ledger is written as soon as it can be. Nil where another process has settled the
+  /// batch, which the lock for delivery excludes unless somebody deleted the lock file.
+  private func commit(_ settlement: Settlement, _ attempt: Ledger.Attempt, _ batch: Batch) async -> [Batch]? {
+    var failures = 0
+    while true {
+      do {
+        return try await dependencies.committer.perform {
+          try Ledger(transaction: $0).settle(settlement, attempt: attempt)
+        }
+      } catch let error as OutboxError where error.code == .conflict || error.code == .closed {
+        warn("an answer could not be written down; the ledger says what is to be done", error, batch)
+        machine.abandoned(batch.id)
+        await reload()
+        return nil
+      } catch {
+        warn("an answer could not be written down; it is tried again", error, batch)
+        failures += 1
+        let delay = dependencies.settings.retryPolicy.delay(failures: failures, fraction: .random(in: 0..<1))
+        // In a task of its own, which a cancellation of this one does not reach.
+        await Task { try? await Task.sleep(for: min(delay, .seconds(5))) }.value
+      }
+    }
+  }
+
+  /// What cannot be read is set apart, and everything else of the batch goes on.
+  private func isolateDamage(_ batch: Batch, _ damage: ChunkTable.Damage) async {
+    dependencies.logger.error(
+      "a chunk is damaged; its events are set apart and the bytes are kept",
+      metadata: metadata([
+        "outbox.batch": "\(batch.id)", "outbox.first": "\(damage.sequences.lowerBound)",
+        "outbox.last": "\(damage.sequences.upperBound)", "outbox.damage": "\(damage.what)",
+      ]))
+    let lost = damage.sequences.clamped(to: batch.sequences)
+    let id = id
+    do {
+      try await dependencies.committer.perform {
+        try Ledger(transaction: $0).setDamagedApart(batch.id, lost, of: id)
+      }
+      machine.abandoned(batch.id)
+    } catch {
+      warn("damaged events could not be set apart", error, batch)
+      machine.startFailed(batch.id, now: dependencies.now)
+    }
+    changeCount += 1
+    await reload()
+  }
+
+  // MARK: Telling
+
+  private func report(_ settlement: Settlement, status: Int?, _ batch: Batch) {
+    guard case .hold(let kind, _) = settlement.lane else { return }
+    dependencies.logger.warning(
+      "delivery of a data source is held; see `outbox status`, then `outbox resume`",
+      metadata: metadata([
+        "outbox.hold": "\(kind.rawValue)", "outbox.status": "\(status ?? 0)", "outbox.batch": "\(batch.id)",
+      ]))
+  }
+
+  private func warn(_ message: Logger.Message, _ error: any Error, _ batch: Batch?) {
+    let code = (error as? OutboxError)?.shortDescription ?? "\(type(of: error))"
+    dependencies.logger.warning(
+      message, metadata: metadata(["outbox.error": "\(code)", "outbox.batch": "\(batch?.id ?? 0)"]))
+  }
+
+  private func metadata(_ more: Logger.Metadata) -> Logger.Metadata {
+    more.merging(["outbox.data_source": "\(dataSource)"]) { own, _ in own }
+  }
+}
+
+extension Outcome {
+  var status: Int? {
+    if case .answered(let answer) = self { answer.status } else { nil }
+  }
+
+  /// What of the answer is kept: an excerpt of the body, or the name of the fault.
+  func excerpt(token: Token?) -> String? {
+    switch self {
+    case .answered(let answer): Redaction.excerpt(answer.body, token: token)
+    case .noAnswer(.notSent(let fault)), .noAnswer(.unknown(let fault)): "no answer: \(fault.rawValue)"
+    case .noAnswer(.notProcessed): "no answer: stream refused"
+    case .noAnswer(.cancelled): "no answer: cancelled by our own shutdown"
+    }
+  }
+}

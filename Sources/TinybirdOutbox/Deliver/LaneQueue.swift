@@ -1,0 +1,128 @@
+/// The batches of a lane that are not settled, in the order of their events. Pure bookkeeping of ``LaneStateMachine``.
+struct LaneQueue: Equatable {
+  private struct Entry: Equatable {
+    var batch: Batch
+    var isUnderWay = false
+    var notBefore: LaneTime?
+    var immediateRetries = 0
+    /// Set by a failure: how many batches of the lane had been delivered then.
+    var deliveredAtFailure: Int?
+    /// Failures while others were delivered.
+    var ownFailures = 0
+
+    func isReady(_ now: LaneTime) -> Bool { !isUnderWay && (notBefore ?? now) <= now }
+  }
+
+  private var entries: [Entry] = []
+  private var deliveredCount = 0
+
+  // MARK: Asking
+
+  var isAnyWaiting: Bool { entries.contains { !$0.isUnderWay } }
+  var isAnyUnderWay: Bool { entries.contains(where: \.isUnderWay) }
+  var underWayCount: Int { entries.count(where: \.isUnderWay) }
+  var isEmpty: Bool { entries.isEmpty }
+
+  /// The first batch that may be sent; under strict order only ever the first of all.
+  func nextWaiting(now: LaneTime, isStrict: Bool) -> Batch? {
+    let candidate = isStrict ? entries.first : entries.first { $0.isReady(now) }
+    return candidate.flatMap { $0.isReady(now) ? $0.batch : nil }
+  }
+
+  /// The first batch that was never tried.
+  func firstUntried(now: LaneTime) -> Batch? {
+    entries.first { $0.isReady(now) && $0.batch.attempts == 0 && $0.deliveredAtFailure == nil }?.batch
+  }
+
+  /// The batch with the fewest bytes.
+  func smallestWaiting(now: LaneTime) -> Batch? {
+    entries.filter { $0.isReady(now) }.min { $0.batch.byteCount < $1.batch.byteCount }?.batch
+  }
+
+  /// When the first of the batches that wait for their own moment may be sent.
+  func nextMoment(after now: LaneTime) -> LaneTime? {
+    entries.compactMap { $0.isUnderWay ? nil : $0.notBefore }.filter { $0 > now }.min()
+  }
+
+  func underWay(_ id: Batch.ID) -> Batch? { entries.first { $0.batch.id == id && $0.isUnderWay }?.batch }
+
+  // MARK: Changing
+
+  mutating func insert(_ batch: Batch, notBefore: LaneTime?) {
+    let place = entries.firstIndex { Self.precedes(batch, $0.batch) } ?? entries.endIndex
+    entries.insert(Entry(batch: batch, notBefore: notBefore), at: place)
+  }
+
+  mutating func start(_ id: Batch.ID) { update(id) { $0.isUnderWay = true } }
+
+  mutating func remove(_ id: Batch.ID) { entries.removeAll { $0.batch.id == id } }
+
+  mutating func postpone(_ id: Batch.ID, notBefore: LaneTime) {
+    update(id) {
+      $0.isUnderWay = false
+      $0.notBefore = notBefore
+    }
+  }
+
+  /// Not again before then, once the attempt that is under way has ended.
+  mutating func delay(_ id: Batch.ID, until moment: LaneTime) { update(id) { $0.notBefore = moment } }
+
+  /// The attempt is written down and the batch waits again.
+  mutating func finishAttempt(_ settlement: Settlement) {
+    update(settlement.batch) {
+      $0.isUnderWay = false
+      $0.batch.attempts += settlement.isCounted ? 1 : 0
+      $0.batch.inserted = $0.batch.inserted.combined(with: settlement.inserted)
+    }
+  }
+
+  mutating func noteSuccess() { deliveredCount += 1 }
+
+  /// Notes a failure. Returns the batch's own failures where others were delivered since it last failed, else nil.
+  mutating func noteFailure(_ id: Batch.ID) -> Int? {
+    var ownFailures: Int?
+    let delivered = deliveredCount
+    update(id) { entry in
+      if let before = entry.deliveredAtFailure, before < delivered {
+        entry.ownFailures += 1
+        ownFailures = entry.ownFailures
+      }
+      entry.deliveredAtFailure = delivered
+    }
+    return ownFailures
+  }
+
+  mutating func countImmediateRetry(_ id: Batch.ID) -> Int {
+    var count = 0
+    update(id) {
+      $0.immediateRetries += 1
+      count = $0.immediateRetries
+    }
+    return count
+  }
+
+  /// Takes over what the outbox says is pending. What is under way stays as it is.
+  mutating func synchronise(with batches: [Batch], notBefore: (Batch) -> LaneTime?) {
+    let known = Dictionary(entries.map { ($0.batch.id, $0) }) { first, _ in first }
+    let pending = Set(batches.map(\.id))
+    entries = batches.map { batch in
+      guard var entry = known[batch.id] else { return Entry(batch: batch, notBefore: notBefore(batch)) }
+      if !entry.isUnderWay {
+        entry.batch = batch
+        entry.notBefore = notBefore(batch)
+      }
+      return entry
+    }
+    entries += known.values.filter { $0.isUnderWay && !pending.contains($0.batch.id) }
+    entries.sort { Self.precedes($0.batch, $1.batch) }
+  }
+
+  private mutating func update(_ id: Batch.ID, _ change: (inout Entry) -> Void) {
+    guard let index = entries.firstIndex(where: { $0.batch.id == id }) else { return }
+    change(&entries[index])
+  }
+
+  private static func precedes(_ left: Batch, _ right: Batch) -> Bool {
+    (left.sequences.lowerBound, left.id) < (right.sequences.lowerBound, right.id)
+  }
+}

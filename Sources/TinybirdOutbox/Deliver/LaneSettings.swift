@@ -1,0 +1,16 @@
+/// The limits that one lane keeps to.
+struct LaneSettings: Equatable, Sendable {
+  var limits: BatchLimits
+  /// A batch that finds out whether the service, or a token, works again: small, so that little is at stake.
+  var probeLimits: BatchLimits
+  var rateLimits: RateLimits
+  var retryPolicy: RetryPolicy
+  var isStrict: Bool
+  var maximumInFlight: Int
+  /// A hold by the service is probed this often.
+  var holdProbeInterval: Duration
+  /// The verdict table's bounds: retries at once, 202 answers, refusals in a row before the lane is held or backs off.
+  var maximumImmediateRetries = 3
+  var maximumUnacknowledged = 2
+  var maximumRefusalsInRow = 20
+}

@@ -1,0 +1,143 @@
+/// What came back for one request.
+enum Outcome: Equatable, Sendable {
+  case answered(Answer)
+  case noAnswer(NoAnswer)
+
+  struct Answer: Equatable, Sendable {
+    var status: Int
+    /// What was read of the body, up to a small limit.
+    var body: [UInt8]
+    /// Whether the body came to its end as announced.
+    var isBodyWhole: Bool
+    /// `Retry-After`, else `X-RateLimit-Reset`.
+    var retryAfter: Duration?
+  }
+
+  enum NoAnswer: Equatable, Sendable {
+    /// No connection: refused, DNS, TLS; or it broke before any byte of the events was handed over.
+    case notSent(TransportFault)
+    /// It broke, or timed out, when events may have arrived.
+    case unknown(TransportFault)
+    /// The service said that it has not looked at the request (HTTP/2 stream refused).
+    case notProcessed
+    /// Our own shutdown cut it short.
+    case cancelled
+  }
+}
+
+/// What kind of fault kept an answer away: shown in status.
+public enum TransportFault: String, Sendable, Codable, CaseIterable {
+  /// The name of the host was not found.
+  case nameResolution = "name_resolution"
+  /// Nobody listens, or the way there is blocked.
+  case connectionRefused = "connection_refused"
+  /// The connection could not be made in time.
+  case connectTimeout = "connect_timeout"
+  /// The certificate, or the handshake, was not accepted.
+  case tls
+  /// The connection was reset or closed.
+  case connectionClosed = "connection_closed"
+  /// The answer did not come in time.
+  case timeout
+  /// The proxy refused, or could not be reached.
+  case proxy
+  /// The answer was not HTTP.
+  case invalidAnswer = "invalid_answer"
+  /// The application's token provider threw.
+  case noToken = "no_token"
+  /// Anything else.
+  case other
+}
+
+/// What an answer means: one row of the verdict table.
+struct Verdict: Equatable, Sendable {
+  /// What to do with the rows and the lane.
+  enum Kind: Equatable, Sendable {
+    case delivered(RowCounts)
+    /// The batch stays pending and the lane backs off, for as long as the answer asks if it does.
+    case retry(Duration?)
+    /// As retry, but the batch is not to blame: 429.
+    case pause(Duration?)
+    /// As retry, at once, a bounded number of times.
+    case retryAtOnce
+    /// Twice a retry, then a hold: 202.
+    case unacknowledged
+    /// Find the guilty events.
+    case isolate
+    /// Send halves.
+    case split
+    case deadLetter(DeadReason)
+    case deadLetterAndHold(HoldKind)
+    case hold(HoldKind)
+    /// Nothing: the shutdown is ours.
+    case none
+  }
+
+  var kind: Kind
+  var inserted: Inserted
+
+  /// A name for the log of attempts.
+  var name: String {
+    switch kind {
+    case .delivered: "delivered"
+    case .retry: "retry"
+    case .pause: "pause"
+    case .retryAtOnce: "retry_at_once"
+    case .unacknowledged: "unacknowledged"
+    case .isolate: "isolate"
+    case .split: "split"
+    case .deadLetter: "dead_letter"
+    case .deadLetterAndHold: "dead_letter_and_hold"
+    case .hold: "hold"
+    case .none: "none"
+    }
+  }
+
+  /// The verdict table: every answer that the Events API can give, and every way of giving none.
+  init(_ outcome: Outcome) {
+    switch outcome {
+    case .noAnswer(.notSent): self.init(.retry(nil), .no)
+    case .noAnswer(.unknown): self.init(.retry(nil), .maybe)
+    case .noAnswer(.notProcessed): self.init(.retryAtOnce, .no)
+    case .noAnswer(.cancelled): self.init(.none, .maybe)
+    case .answered(let answer): self.init(answer)
+    }
+  }
+
+  private init(_ answer: Outcome.Answer) {
+    switch answer.status {
+    case 200: self.init(success: answer)
+    case 202: self.init(.unacknowledged, .maybe)
+    case 400: self.init(.isolate, .no)
+    case 401, 403: self.init(.deadLetterAndHold(.unauthorized), .no)
+    case 404: self.init(.deadLetterAndHold(.workspaceNotFound), .no)
+    case 408, 409, 425: self.init(.retry(answer.retryAfter), .maybe)
+    case 413: self.init(.split, .no)
+    case 422: self.init(.deadLetter(.partlyInserted), .maybe)
+    case 429: self.init(.pause(answer.retryAfter), .no)
+    case 400..<500: self.init(.deadLetterAndHold(.unexpectedStatus), .no)
+    case 300..<400: self.init(.hold(.redirected), .no)
+    case 503: self.init(.retry(answer.retryAfter), .no)
+    case 500..<600: self.init(.retry(answer.retryAfter), .maybe)
+    // 1xx, another 2xx, or a number that is none: something other than the Events API answers.
+    default: self.init(.hold(.notTheEventsAPI), .maybe)
+    }
+  }
+
+  private init(success answer: Outcome.Answer) {
+    guard answer.isBodyWhole else {
+      self.init(.retry(nil), .maybe)
+      return
+    }
+    guard let counts = SuccessBody(answer.body) else {
+      self.init(.hold(.notTheEventsAPI), .maybe)
+      return
+    }
+    self.init(.delivered(counts.rows), .yes)
+  }
+
+  private init(_ kind: Kind, _ inserted: Inserted) {
+    self.kind = kind
+    self.inserted = inserted
+  }
+}

@@ -1,0 +1,124 @@
+/// How an outbox behaves. Every setting has a default that keeps the promise; none of them can weaken it.
+public struct OutboxConfiguration: Sendable {
+  /// Make the file where there is none. Default: true. Turn it off where a path that is not there is a mistake.
+  public var createsFile = true
+  /// The largest event, in bytes. Default: 10,000,000, the service's limit for a request.
+  public var maximumEventBytes = 10_000_000
+  /// The deepest nesting of an event's JSON. Default: 512.
+  public var maximumEventDepth = 512
+  /// Bytes of events that may wait for a commit before `append` suspends its callers. Default: 64 MiB.
+  public var maximumWaitingBytes = 64 << 20
+  /// The member that gives each event a stable, unique id, so that the receiving side can remove duplicates, for example
+  /// `event_id`. An event that has the member keeps its own. Default: none.
+  public var eventIDField: String?
+  /// Writes `Encodable` events. Default: JSON with dates as `2026-11-21T04:05:06.789Z`, the form that Tinybird parses.
+  public var encoder = EventEncoder.default
+  /// Where and how events are delivered; without it the outbox only collects. Default: none.
+  public var delivery: DeliveryConfiguration?
+
+  /// A configuration of defaults.
+  public init() {}
+
+  /// Throws ``OutboxError/Code/invalidConfiguration`` for a value that cannot work.
+  func validate() throws(OutboxError) {
+    try Self.require(maximumEventBytes >= 2, "maximumEventBytes", "at least 2, the size of {}")
+    try Self.require(maximumEventDepth >= 1, "maximumEventDepth", "at least 1")
+    try Self.require(maximumWaitingBytes >= 1, "maximumWaitingBytes", "at least 1")
+    try Self.require(eventIDField != "", "eventIDField", "a name, or nil")
+    try delivery?.validate()
+  }
+
+  static func require(_ isTrue: Bool, _ name: String, _ range: String) throws(OutboxError) {
+    guard isTrue else { throw OutboxError(.invalidConfiguration, "the setting \(name) must be \(range)") }
+  }
+}
+
+/// Where and how events are delivered.
+public struct DeliveryConfiguration: Sendable {
+  /// Whether batches of one data source may overtake one another.
+  public enum Order: String, Sendable, CaseIterable {
+    /// Batches start in order, several are in flight, and one that keeps failing lets the others pass.
+    case relaxed
+    /// One in flight; nothing overtakes. A failing batch stops its data source until it is isolated.
+    case strict
+  }
+
+  /// The workspace's host.
+  public var baseURL: BaseURL
+  /// Gives the token of each request.
+  public var tokens: any TokenProvider
+  /// Default: relaxed.
+  public var order = Order.relaxed
+  /// Requests under way at once for each data source; strict order always has one. Default: 4.
+  public var maximumInFlight = 4
+  /// NDJSON bytes of a batch before compression. Default: 8,000,000, inside every documented figure for 10 MB.
+  public var maximumBatchBytes = 8_000_000
+  /// Events of a batch. Default: 50,000.
+  public var maximumBatchEvents = 50_000
+  /// Bytes of request bodies that all data sources together may hold. Default: 64 MiB.
+  public var maximumBodyBytes = 64 << 20
+  /// Compress request bodies. Default: true.
+  public var compresses = true
+  /// zlib's level, 1 to 9. Default: ``GzipCompressor/defaultLevel``.
+  public var compressionLevel = GzipCompressor.defaultLevel
+  /// The service's limits for each data source.
+  public var rateLimits = RateLimits()
+  /// The waits between attempts.
+  public var retryPolicy = RetryPolicy()
+  /// How often a lane that the service made us hold is probed with one small batch. Default: 15 minutes.
+  public var holdProbeInterval = Duration.seconds(900)
+  /// How long requests that are under way may take when delivery is stopped. Default: 10 s.
+  public var shutdownGrace = Duration.seconds(10)
+  /// Time-outs and trust of HTTP.
+  public var http = HTTPSettings()
+
+  /// Everything else has the default that its property names.
+  public init(baseURL: BaseURL, tokens: any TokenProvider) {
+    self.baseURL = baseURL
+    self.tokens = tokens
+  }
+
+  /// The common case: one token. Throws ``OutboxError/Code/invalidConfiguration``.
+  public init(baseURL: String, token: String) throws(OutboxError) {
+    self.init(baseURL: try BaseURL(baseURL), tokens: StaticToken(try Token(token)))
+  }
+
+  func validate() throws(OutboxError) {
+    let require = OutboxConfiguration.require
+    try require(maximumInFlight >= 1, "maximumInFlight", "at least 1")
+    try require((1...10_000_000).contains(maximumBatchBytes), "maximumBatchBytes", "1 to 10,000,000")
+    try require(maximumBatchEvents >= 1, "maximumBatchEvents", "at least 1")
+    try require(maximumBodyBytes >= 1, "maximumBodyBytes", "at least 1")
+    try require((1...9).contains(compressionLevel), "compressionLevel", "1 to 9")
+    try require(rateLimits.requestsPerSecond > 0, "rateLimits.requestsPerSecond", "above 0")
+    try require(rateLimits.bytesPerSecond > 0, "rateLimits.bytesPerSecond", "above 0")
+    try require(retryPolicy.firstDelay > .zero, "retryPolicy.firstDelay", "above 0")
+    try require(retryPolicy.firstProbeDelay > .zero, "retryPolicy.firstProbeDelay", "above 0")
+    try require(retryPolicy.burstAttempts >= 1, "retryPolicy.burstAttempts", "at least 1")
+    try require(http.requestTimeout >= .seconds(10), "http.requestTimeout", "at least 10 s: with wait=true the service asks for that")
+    try require(http.connectTimeout > .zero && http.readTimeout > .zero, "http.connectTimeout and readTimeout", "above 0")
+  }
+
+  var laneSettings: LaneSettings {
+    LaneSettings(
+      limits: BatchLimits(maximumBytes: maximumBatchBytes, maximumEvents: maximumBatchEvents),
+      probeLimits: BatchLimits(maximumBytes: min(maximumBatchBytes, 64 << 10), maximumEvents: maximumBatchEvents),
+      rateLimits: rateLimits, retryPolicy: retryPolicy, isStrict: order == .strict,
+      maximumInFlight: order == .strict ? 1 : maximumInFlight, holdProbeInterval: holdProbeInterval)
+  }
+}
+
+/// Time-outs and trust of HTTP.
+public struct HTTPSettings: Sendable, Equatable {
+  /// For a connection and its TLS handshake. Default: 10 s.
+  public var connectTimeout = Duration.seconds(10)
+  /// Between two parts of an answer, and until its head. Default: 30 s.
+  public var readTimeout = Duration.seconds(30)
+  /// For a request with its answer. Default: 60 s; at least 10 s, which the service asks for with `wait=true`.
+  public var requestTimeout = Duration.seconds(60)
+  /// A PEM file with certificates that are trusted besides the system's. Default: none.
+  public var trustedCertificatesPath: String?
+
+  /// Settings of defaults.
+  public init() {}
+}

@@ -1,0 +1,157 @@
+internal import COutboxSQLite
+
+/// One connection of SQLite. Not `Sendable`: it lives and dies on the thread of the actor that owns it.
+///
+/// Statements are prepared once and kept; each is reset before it is handed out again, also when the last use threw.
+final class SQLiteConnection {
+  let handle: OpaquePointer
+  private var statements: [String: OpaquePointer] = [:]
+
+  /// Opens a database that exists (`SQLITE_OPEN_READWRITE` without `CREATE`: files are made by ``OutboxFile``).
+  init(path: String) throws(SQLiteError) {
+    var opened: OpaquePointer?
+    let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+    let code = sqlite3_open_v2(path, &opened, flags, nil)
+    guard code == SQLITE_OK, let opened else {
+      let message = opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
+      sqlite3_close_v2(opened)
+      throw SQLiteError(code: code, message: message, doing: "opening \(path)")
+    }
+    handle = opened
+    sqlite3_busy_handler(handle, BusyHandler.wait, nil)
+  }
+
+  deinit {
+    for statement in statements.values { sqlite3_finalize(statement) }
+    sqlite3_close_v2(handle)
+  }
+
+  /// Whether a transaction is open.
+  var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
+
+  /// How many rows the last INSERT, UPDATE or DELETE changed.
+  var changedRowCount: Int { Int(sqlite3_changes(handle)) }
+
+  /// Runs several statements without parameters: schema and the like.
+  func executeScript(_ sql: String) throws(SQLiteError) {
+    let code = sqlite3_exec(handle, sql, nil, nil, nil)
+    guard code == SQLITE_OK else { throw lastError(code, doing: "running a script") }
+  }
+
+  /// Runs one statement and throws its rows away.
+  func execute(_ sql: String, _ values: (any SQLiteBindable)?...) throws {
+    try withStatement(sql, values) { statement in
+      while try step(statement, sql) {}
+    }
+  }
+
+  /// Runs one statement and hands each row to `body`, for as long as it returns true.
+  func forEachRow(
+    _ sql: String, _ values: (any SQLiteBindable)?..., body: (SQLiteRow) throws -> Bool
+  ) throws {
+    try withStatement(sql, values) { statement in
+      while try step(statement, sql) {
+        guard try body(SQLiteRow(statement: statement)) else { return }
+      }
+    }
+  }
+
+  /// Every row of one statement, as `body` reads it.
+  func rows<Value>(
+    _ sql: String, _ values: (any SQLiteBindable)?..., body: (SQLiteRow) throws -> Value
+  ) throws -> [Value] {
+    try rows(sql, bindings: values, body: body)
+  }
+
+  /// The same with a list of parameters.
+  func rows<Value>(
+    _ sql: String, bindings: [(any SQLiteBindable)?], body: (SQLiteRow) throws -> Value
+  ) throws -> [Value] {
+    var result: [Value] = []
+    try withStatement(sql, bindings) { statement in
+      while try step(statement, sql) {
+        result.append(try body(SQLiteRow(statement: statement)))
+      }
+    }
+    return result
+  }
+
+  /// The first row of one statement, as `body` reads it, or nil where there is none.
+  func firstRow<Value>(
+    _ sql: String, _ values: (any SQLiteBindable)?..., body: (SQLiteRow) throws -> Value
+  ) throws -> Value? {
+    try firstRow(sql, bindings: values, body: body)
+  }
+
+  /// The same with a list of parameters.
+  func firstRow<Value>(
+    _ sql: String, bindings: [(any SQLiteBindable)?], body: (SQLiteRow) throws -> Value
+  ) throws -> Value? {
+    var result: Value?
+    try withStatement(sql, bindings) { statement in
+      if try step(statement, sql) { result = try body(SQLiteRow(statement: statement)) }
+    }
+    return result
+  }
+
+  /// The integer in the first column of the first row, or nil where there is no row or it is NULL.
+  func firstInteger(_ sql: String, _ values: (any SQLiteBindable)?...) throws -> Int64? {
+    var result: Int64?
+    try withStatement(sql, values) { statement in
+      if try step(statement, sql) { result = SQLiteRow(statement: statement).optionalInt64(0) }
+    }
+    return result
+  }
+
+  private func withStatement<Value>(
+    _ sql: String, _ values: [(any SQLiteBindable)?], _ body: (OpaquePointer) throws -> Value
+  ) throws -> Value {
+    let statement = try prepare(sql)
+    defer {
+      sqlite3_reset(statement)
+      sqlite3_clear_bindings(statement)
+    }
+    for (offset, value) in values.enumerated() {
+      let code = value?.bind(to: statement, at: Int32(offset + 1)) ?? sqlite3_bind_null(statement, Int32(offset + 1))
+      guard code == SQLITE_OK else { throw lastError(code, doing: "binding parameter \(offset + 1)") }
+    }
+    return try body(statement)
+  }
+
+  private func prepare(_ sql: String) throws(SQLiteError) -> OpaquePointer {
+    if let statement = statements[sql] { return statement }
+    var prepared: OpaquePointer?
+    let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &prepared, nil)
+    guard code == SQLITE_OK, let prepared else { throw lastError(code, doing: "preparing a statement") }
+    statements[sql] = prepared
+    return prepared
+  }
+
+  private func step(_ statement: OpaquePointer, _ sql: String) throws(SQLiteError) -> Bool {
+    switch sqlite3_step(statement) {
+    case SQLITE_ROW: return true
+    case SQLITE_DONE: return false
+    case let code: throw lastError(code, doing: String(sql.prefix { $0 != "\n" }.prefix(60)))
+    }
+  }
+
+  private func lastError(_ code: Int32, doing: String) -> SQLiteError {
+    SQLiteError(code: code, message: String(cString: sqlite3_errmsg(handle)), doing: doing)
+  }
+}
+
+/// Waits for another connection's lock in steps of 0.1 to 1 ms, for ten seconds.
+///
+/// SQLite's own `busy_timeout` backs off to 100 ms a step, so that a process that commits all the time starves the
+/// others; short even steps share the lock fairly.
+enum BusyHandler {
+  static let maximumWaitMilliseconds: Int32 = 10_000
+  /// Ten steps of 0.1 ms, then steps of 1 ms.
+  private static let shortSteps: Int32 = 10
+
+  static let wait: @convention(c) (UnsafeMutableRawPointer?, Int32) -> Int32 = { _, tries in
+    guard tries < maximumWaitMilliseconds + shortSteps else { return 0 }
+    sleepMicroseconds(tries < shortSteps ? 100 : 1000)
+    return 1
+  }
+}

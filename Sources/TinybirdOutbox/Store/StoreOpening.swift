@@ -1,0 +1,112 @@
+internal import COutboxSQLite
+internal import Foundation
+
+/// Opens a file as an outbox: tells ours from others', creates or migrates, and applies the settings.
+enum StoreOpening {
+  /// A connection that writes, with the schema of today below it.
+  static func openForWriting(_ file: OutboxFile, create: Bool, newID: OutboxID, now: WallTime) throws -> SQLiteConnection
+  {
+    let isOurs = try file.prepare(create: create)
+    let connection = try SQLiteConnection(path: file.path)
+    // Until the file is known to be ours nothing of it may change, not even by the checkpoint of a close.
+    _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    switch try content(of: connection, file) {
+    case .outbox(let version) where version > Schema.formatVersion:
+      throw OutboxError(
+        .newerFormat,
+        "the outbox \(file.path) has format version \(version), this version of the library knows \(Schema.formatVersion); upgrade the program that opens it. The file was left as it is"
+      )
+    case .outbox(let version):
+      _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+      try Pragmas.applyForWriting(to: connection)
+      if version < Schema.formatVersion { try migrate(connection, newID: newID, now: now) }
+    case .empty:
+      guard create else {
+        throw OutboxError(.notFound, "the file \(file.path) is empty: there is no outbox in it; check the path")
+      }
+      _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+      try Pragmas.applyForCreating(to: connection)
+      try Pragmas.applyForWriting(to: connection)
+      try migrate(connection, newID: newID, now: now)
+    case .foreign:
+      throw OutboxError(
+        .foreignDatabase,
+        "the file \(file.path) is another application's database, not an outbox; check the path. The file was left as it is"
+      )
+    }
+    if isOurs || create { try file.syncDirectory() }
+    return connection
+  }
+
+  /// A connection that only reads; the outbox is open for writing already.
+  static func openForReading(_ file: OutboxFile) throws -> SQLiteConnection {
+    let connection = try SQLiteConnection(path: file.path)
+    try Pragmas.applyForReading(to: connection)
+    return connection
+  }
+
+  private enum Content {
+    case empty
+    case outbox(version: Int64)
+    case foreign
+  }
+
+  private static func content(of connection: SQLiteConnection, _ file: OutboxFile) throws -> Content {
+    let tableCount = try connection.firstInteger(SQL.countSchemaObjects) ?? 0
+    if try connection.firstInteger(SQL.metaTableExists) != nil {
+      guard let version = try connection.firstInteger(SQL.selectMeta, "format_version") else { return .foreign }
+      return .outbox(version: version)
+    }
+    let applicationID = try connection.firstInteger("PRAGMA application_id") ?? 0
+    let isUnmarked = applicationID == 0 || applicationID == Schema.applicationID
+    return tableCount == 0 && isUnmarked ? .empty : .foreign
+  }
+
+  /// Brings the schema to this version in one transaction. Two processes may come here at once: the second finds the
+  /// work done.
+  private static func migrate(_ connection: SQLiteConnection, newID: OutboxID, now: WallTime) throws {
+    try connection.execute("BEGIN IMMEDIATE")
+    do {
+      let hasMeta = try connection.firstInteger(SQL.metaTableExists) != nil
+      let version = hasMeta ? try connection.firstInteger(SQL.selectMeta, "format_version") ?? 0 : 0
+      for script in Schema.migrations.dropFirst(Int(version)) { try connection.executeScript(script) }
+      if version == 0 {
+        try connection.execute(SQL.insertMeta, "created_at", now.milliseconds)
+        try newID.withBytes { try connection.execute(SQL.insertMeta, "outbox_id", BorrowedBlob(bytes: $0)) }
+      }
+      try connection.execute(SQL.replaceMeta, "format_version", Schema.formatVersion)
+      try connection.execute("COMMIT")
+    } catch {
+      if connection.isInTransaction { try? connection.execute("ROLLBACK") }
+      throw error
+    }
+  }
+}
+
+/// The 16 bytes that tell one outbox from all others; every chunk carries them.
+struct OutboxID: Hashable, Sendable, CustomStringConvertible {
+  let bytes: [UInt8]
+
+  init?(_ bytes: [UInt8]) {
+    guard bytes.count == 16 else { return nil }
+    self.bytes = bytes
+  }
+
+  /// A random one (UUID version 4).
+  init(using generator: inout some RandomNumberGenerator) {
+    var bytes = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+    bytes[6] = bytes[6] & 0x0F | 0x40
+    bytes[8] = bytes[8] & 0x3F | 0x80
+    self.bytes = bytes
+  }
+
+  func withBytes<Value>(_ body: (UnsafeRawBufferPointer) throws -> Value) rethrows -> Value {
+    try bytes.withUnsafeBytes(body)
+  }
+
+  var uuid: UUID {
+    bytes.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
+  }
+
+  var description: String { uuid.uuidString.lowercased() }
+}
