@@ -44,7 +44,8 @@ public struct AddressRange: Hashable, Comparable, Sendable, CustomStringConverti
       return
     }
     let ends = parts[1].split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-    let numbers = ends.map { Int64($0) }
+    // Digits alone: Int64 would take a sign too.
+    let numbers = ends.map { $0.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int64($0) : nil }
     switch (ends.count, numbers.first ?? nil, numbers.last ?? nil) {
     case (1, let only?, _) where only >= 1 && only <= SequenceKey.maximumSequence:
       self.init(dataSource: dataSource, sequences: only...only)
@@ -70,7 +71,9 @@ public struct AddressRange: Hashable, Comparable, Sendable, CustomStringConverti
     sequences.count == 1 ? first.description : "\(dataSource)/\(sequences.lowerBound)..\(sequences.upperBound)"
   }
 
-  public static func < (left: Self, right: Self) -> Bool { left.first < right.first }
+  public static func < (left: Self, right: Self) -> Bool {
+    (left.first, left.sequences.upperBound) < (right.first, right.sequences.upperBound)
+  }
 }
 
 /// The integer key of chunks and dead letters: 15 bits data source, 48 bits sequence number. It sorts by data source,

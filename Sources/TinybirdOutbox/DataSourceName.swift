@@ -26,7 +26,8 @@ public struct DataSourceName: Hashable, Comparable, Sendable, CustomStringConver
         "the data source name has a character at byte \(offset) that is not a letter, a digit or '_'")
     }
     guard !Self.isDigit(first) else {
-      throw OutboxError(.invalidDataSourceName, "the data source name starts with a digit; Tinybird does not allow that")
+      throw OutboxError(
+        .invalidDataSourceName, "the data source name starts with a digit; Tinybird does not allow that")
     }
     self.rawValue = String(name)
   }

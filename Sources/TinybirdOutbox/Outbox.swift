@@ -47,18 +47,13 @@ public final class Outbox: Service, Sendable {
     self.logger = logger
     door = EventDoor(configuration)
     wakeup = Wakeup()
-    let thread = ThreadExecutor.start(name: "outbox-writer")
+    let thread = ThreadExecutor(name: "outbox-writer")
     writer = StoreWriter(file: file, thread: thread, logger: logger) { [wakeup] in wakeup.signal() }
-    do {
-      outboxID = try await writer.open(create: configuration.createsFile)
-    } catch {
-      thread.stop()
-      throw error
-    }
+    outboxID = try await writer.open(create: configuration.createsFile)
     committer = Committer(
       writer: writer, thread: thread, maximumWaitingBytes: configuration.maximumWaitingBytes)
-    inspector = StoreReader(file: file, outboxID: outboxID, thread: .start(name: "outbox-inspector"))
-    deliveryReader = StoreReader(file: file, outboxID: outboxID, thread: .start(name: "outbox-reader"))
+    inspector = StoreReader(file: file, outboxID: outboxID, thread: ThreadExecutor(name: "outbox-inspect"))
+    deliveryReader = StoreReader(file: file, outboxID: outboxID, thread: ThreadExecutor(name: "outbox-reader"))
   }
 
   /// Closes the outbox: appends that wait are committed, later ones throw ``OutboxError/Code/closed``. Call it when
@@ -97,7 +92,8 @@ public final class Outbox: Service, Sendable {
   ) async throws {
     guard let delivery = configuration.delivery else {
       throw OutboxError(
-        .invalidConfiguration, "the outbox has no delivery configuration; set configuration.delivery with base URL and token")
+        .invalidConfiguration,
+        "the outbox has no delivery configuration; set configuration.delivery with base URL and token")
     }
     let transport = try HTTPEventsTransport(
       baseURL: delivery.baseURL, settings: delivery.http,

@@ -90,13 +90,22 @@ public struct DeliveryConfiguration: Sendable {
     try require(maximumBatchEvents >= 1, "maximumBatchEvents", "at least 1")
     try require(maximumBodyBytes >= 1, "maximumBodyBytes", "at least 1")
     try require((1...9).contains(compressionLevel), "compressionLevel", "1 to 9")
-    try require(rateLimits.requestsPerSecond > 0, "rateLimits.requestsPerSecond", "above 0")
-    try require(rateLimits.bytesPerSecond > 0, "rateLimits.bytesPerSecond", "above 0")
-    try require(retryPolicy.firstDelay > .zero, "retryPolicy.firstDelay", "above 0")
-    try require(retryPolicy.firstProbeDelay > .zero, "retryPolicy.firstProbeDelay", "above 0")
+    // Smaller rates and longer waits would only be typing errors, and overflow the arithmetic.
+    try require(rateLimits.requestsPerSecond >= 0.001, "rateLimits.requestsPerSecond", "at least 0.001")
+    try require(rateLimits.bytesPerSecond >= 1, "rateLimits.bytesPerSecond", "at least 1")
+    let waits: [(Duration, String)] = [
+      (retryPolicy.firstDelay, "retryPolicy.firstDelay"), (retryPolicy.firstProbeDelay, "retryPolicy.firstProbeDelay"),
+      (retryPolicy.maximumDelay, "retryPolicy.maximumDelay"), (holdProbeInterval, "holdProbeInterval"),
+    ]
+    for (wait, name) in waits {
+      try require(wait >= .milliseconds(1) && wait <= .seconds(7 * 86_400), name, "1 ms to 7 days")
+    }
     try require(retryPolicy.burstAttempts >= 1, "retryPolicy.burstAttempts", "at least 1")
-    try require(http.requestTimeout >= .seconds(10), "http.requestTimeout", "at least 10 s: with wait=true the service asks for that")
-    try require(http.connectTimeout > .zero && http.readTimeout > .zero, "http.connectTimeout and readTimeout", "above 0")
+    try require(
+      http.requestTimeout >= .seconds(10), "http.requestTimeout",
+      "at least 10 s: with wait=true the service asks for that")
+    try require(
+      http.connectTimeout > .zero && http.readTimeout > .zero, "http.connectTimeout and readTimeout", "above 0")
   }
 
   var laneSettings: LaneSettings {

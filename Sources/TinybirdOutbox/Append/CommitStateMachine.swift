@@ -68,10 +68,7 @@ struct CommitStateMachine {
   mutating func groupEnded() -> GroupEndedAction {
     for id in group { waitingBytes -= byteCounts.removeValue(forKey: id) ?? 0 }
     group = []
-    while let first = suspended.first, let byteCount = byteCounts[first], hasRoom(for: byteCount) {
-      suspended.removeFirst()
-      admit(first, byteCount)
-    }
+    admitSuspended()
     isCommitting = !queue.isEmpty
     return isCommitting ? .commitAgain : .idle
   }
@@ -88,6 +85,8 @@ struct CommitStateMachine {
     guard let index = suspended.firstIndex(of: id) else { return .keep }
     suspended.remove(at: index)
     byteCounts[id] = nil
+    // It may have stood before smaller ones that do have room.
+    admitSuspended()
     return .drop
   }
 
@@ -97,6 +96,15 @@ struct CommitStateMachine {
     defer { suspended = [] }
     for id in suspended { byteCounts[id] = nil }
     return Array(suspended)
+  }
+
+  /// Lets the suspended in, in their order, for as long as there is room. They are suspended only while a commit is under
+  /// way, so that the next group takes them.
+  private mutating func admitSuspended() {
+    while let first = suspended.first, let byteCount = byteCounts[first], hasRoom(for: byteCount) {
+      suspended.removeFirst()
+      admit(first, byteCount)
+    }
   }
 
   private func hasRoom(for byteCount: Int) -> Bool {

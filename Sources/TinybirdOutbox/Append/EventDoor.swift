@@ -1,3 +1,5 @@
+internal import Foundation
+
 /// Checks each event before anything of it is kept: one JSON object, in UTF-8, not too large, not too deep.
 struct EventDoor: Sendable {
   private let validator: JSONValidator
@@ -35,11 +37,11 @@ struct EventDoor: Sendable {
   func admit(
     encoding event: some Encodable, to dataSource: DataSourceName, index: Int, into packer: inout EventPacker
   ) throws(OutboxError) {
-    var encoded = try encoder.encode(event)
+    let encoded = try encoder.encode(event)
     // A closure cannot throw a typed error through `withUnsafeBytes`, a result can carry it.
-    let result = encoded.withUnsafeMutableBytes { bytes in
+    let result = encoded.withUnsafeBytes { bytes in
       Result { () throws(OutboxError) in
-        try admit(UnsafeRawBufferPointer(bytes), to: dataSource, index: index, into: &packer)
+        try admit(bytes, to: dataSource, index: index, into: &packer)
       }
     }
     try result.get()

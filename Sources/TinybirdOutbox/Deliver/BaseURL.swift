@@ -24,6 +24,12 @@ public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
       throw Self.error("http:// would send the token in the clear to \(host); use https:// (http is for loopback only)")
     default: throw Self.error("the scheme '\(scheme)' is not https")
     }
+    guard host.utf8.allSatisfy(Self.isAllowedInHost) else {
+      throw Self.error("its host has a character that no host name has; write other scripts as xn--…")
+    }
+    guard (1...65535).contains(parts.port ?? 443) else {
+      throw Self.error("its port is not between 1 and 65,535")
+    }
     guard parts.path.isEmpty || parts.path == "/" else {
       throw Self.error("it has a path; give the host alone, the outbox adds /v0/events")
     }
@@ -41,9 +47,20 @@ public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
 
   private static func isLoopback(_ host: String) -> Bool {
     let plain = host.lowercased().trimmingCharacters(in: ["[", "]"])
-    let numbers = plain.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
-    return plain == "localhost" || plain == "::1"
-      || (numbers.count == 4 && numbers[0] == 127 && numbers.allSatisfy { $0 != nil })
+    let numbers = plain.split(separator: ".", omittingEmptySubsequences: false)
+    // As it is printed, not only as it can be read: resolvers take `0127` for an octal number, which is another network.
+    let isAddress = numbers.count == 4 && numbers.allSatisfy { text in UInt8(text).map { "\($0)" == text } ?? false }
+    return plain == "localhost" || plain == "::1" || (isAddress && numbers[0] == "127")
+  }
+
+  /// Letters, digits, `.`, `-`, `_`, and `[`, `]` and `:` of an IPv6 address. What was percent-encoded is not a host.
+  private static func isAllowedInHost(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+      UInt8(ascii: "0")...UInt8(ascii: "9"):
+      true
+    default: ".-_[]:".utf8.contains(byte)
+    }
   }
 
   private static func error(_ why: String) -> OutboxError {

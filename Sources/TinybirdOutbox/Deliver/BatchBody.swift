@@ -42,10 +42,12 @@ struct BatchBody {
   }
 }
 
-/// Collects the body, compressed or as it is.
+/// Collects the body, compressed or as it is. The last newline is left out: an event of exactly the service's limit must
+/// not go over it.
 private struct BodySink: ~Copyable {
   private var compressor: GzipCompressor?
   private var plain = ByteBuffer()
+  private var isEmpty = true
 
   init(compressionLevel: Int?, byteCount: Int) throws {
     if let compressionLevel {
@@ -55,9 +57,19 @@ private struct BodySink: ~Copyable {
     }
   }
 
-  mutating func append(_ bytes: [UInt8]) {
-    guard compressor?.append(bytes) == nil else { return }
-    plain.writeBytes(bytes)
+  /// Adds NDJSON that ends with a newline.
+  mutating func append(_ lines: [UInt8]) {
+    if !isEmpty { write([UInt8(ascii: "\n")]) }
+    isEmpty = false
+    write(lines.dropLast())
+  }
+
+  private mutating func write(_ bytes: ArraySlice<UInt8>) {
+    guard compressor != nil else {
+      plain.writeBytes(bytes)
+      return
+    }
+    bytes.withUnsafeBytes { compressor?.append($0) }
   }
 
   consuming func finish() -> ByteBuffer {

@@ -92,11 +92,13 @@ final class HTTPEventsTransport: EventsTransport {
     } catch {
       isWhole = false
     }
+    // Every answer carries X-RateLimit-Reset; only with 429 does it ask for a pause.
+    let isLimited = response.status == .tooManyRequests
     return Outcome.Answer(
       status: Int(response.status.code), body: body, isBodyWhole: isWhole,
       retryAfter: RetryAfter.parse(
         retryAfter: response.headers.first(name: "Retry-After"),
-        rateLimitReset: response.headers.first(name: "X-RateLimit-Reset"), now: .now))
+        rateLimitReset: isLimited ? response.headers.first(name: "X-RateLimit-Reset") : nil, now: .now))
   }
 }
 

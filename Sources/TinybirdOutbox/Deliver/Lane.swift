@@ -105,7 +105,8 @@ actor Lane {
         return
       } catch {
         dependencies.logger.warning(
-          "a lane could not be read; it is read again", metadata: metadata(["outbox.error": "\(error.shortDescription)"]))
+          "a lane could not be read; it is read again",
+          metadata: metadata(["outbox.error": "\(error.shortDescription)"]))
         return
       }
     }
@@ -179,7 +180,8 @@ actor Lane {
       return (await dependencies.transport.send(request), token)
     } catch {
       // The provider's error may hold a secret: only its kind is told.
-      dependencies.logger.warning("the token provider failed", metadata: metadata(["outbox.error": "\(type(of: error))"]))
+      dependencies.logger.warning(
+        "the token provider failed", metadata: metadata(["outbox.error": "\(type(of: error))"]))
       return (.noAnswer(.notSent(.noToken)), nil)
     }
   }

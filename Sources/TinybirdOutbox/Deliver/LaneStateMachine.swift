@@ -2,8 +2,10 @@
 ///
 /// ``Condition`` has these transitions:
 /// - open → backingOff (a failure), held (a verdict or an operator)
-/// - backingOff → probing (the wait is over: one request finds out), open (a success of a request still under way), held
-/// - probing → open (any answer that shows a healthy service), backingOff (a further failure), held
+/// - backingOff → probing (the wait is over: one request finds out), open (a success of a request still under way, unless
+///   the service asked for the wait), held
+/// - probing → open (a success), backingOff (a further failure; or an answer that refuses the batch alone, and then the
+///   next probe goes out at once), held
 /// - held → open (an operator, a new token or base URL, or a probe that was delivered)
 struct LaneStateMachine {
   enum Condition: Equatable {
@@ -37,9 +39,14 @@ struct LaneStateMachine {
   private var isForming = false
   private var isStopping = false
   private var pausesInRow = 0
+  /// Until then the service asked to be left alone: no success of a request that is still under way cuts it short.
+  private var pausedUntil = LaneTime.zero
   private var unacknowledgedInRow = 0
   private var refusalsInRow = 0
   private var lastProbeWasOldest = false
+  /// Whether the hold was probed. A probe starts when nothing else is under way, so that every answer from then on is to
+  /// a request that was sent after the hold began.
+  private var hasProbedHold = false
 
   /// A lane as the outbox stores it. Stored waits are capped, so that a clock that was set back cannot stop a lane.
   init(_ record: LaneRecord, batches: [Batch], settings: LaneSettings, now: LaneTime, wallNow: WallTime) {
@@ -59,16 +66,16 @@ struct LaneStateMachine {
     switch condition {
     case .held(_, let probeAt):
       guard let probeAt, !queue.isAnyUnderWay, !isForming, hasWork else { return .wait(until: nil) }
-      guard probeAt <= now else { return .wait(until: probeAt) }
-      return start(queue.smallestWaiting(now: now), else: settings.probeLimits, now: now)
+      return probeHold(at: max(probeAt, pausedUntil), now: now)
     case .backingOff(let until):
       guard until <= now else { return .wait(until: until) }
-      guard hasWork else { return .wait(until: nil) }
+      // What failed is under way until it is settled: under strict order a probe must not overtake it.
+      guard hasWork, hasFreeRequest else { return .wait(until: nil) }
       return probe(now: now)
     case .probing:
       return .wait(until: nil)
     case .open:
-      guard queue.underWayCount + (isForming ? 1 : 0) < settings.maximumInFlight else { return .wait(until: nil) }
+      guard hasFreeRequest else { return .wait(until: nil) }
       return start(queue.nextWaiting(now: now, isStrict: settings.isStrict), else: settings.limits, now: now)
     }
   }
@@ -84,6 +91,8 @@ struct LaneStateMachine {
   }
 
   private var hasWork: Bool { mayHaveUnbatched || queue.isAnyWaiting }
+
+  private var hasFreeRequest: Bool { queue.underWayCount + (isForming ? 1 : 0) < settings.maximumInFlight }
 
   private mutating func start(_ batch: Batch?, else limits: BatchLimits, now: LaneTime) -> Action {
     let mayForm = mayHaveUnbatched && !isForming && !(settings.isStrict && queue.isAnyWaiting)
@@ -107,6 +116,17 @@ struct LaneStateMachine {
     if case .wait = action { return action }
     lastProbeWasOldest = !wantsUntried
     condition = .probing
+    return action
+  }
+
+  /// The smallest batch, so that little is at stake; under strict order the first, which nothing may overtake.
+  private mutating func probeHold(at moment: LaneTime, now: LaneTime) -> Action {
+    guard moment <= now else { return .wait(until: moment) }
+    let batch =
+      settings.isStrict ? queue.nextWaiting(now: now, isStrict: true) : queue.smallestWaiting(now: now)
+    let action = start(batch, else: settings.probeLimits, now: now)
+    if case .wait = action { return action }
+    hasProbedHold = true
     return action
   }
 
@@ -137,13 +157,25 @@ struct LaneStateMachine {
   /// The ledger could not be written: the batch waits, and was not sent.
   mutating func startFailed(_ id: Batch.ID, now: LaneTime) {
     queue.postpone(id, notBefore: now + settings.retryPolicy.firstDelay)
-    if case .probing = condition { condition = .backingOff(until: now + settings.retryPolicy.firstDelay) }
+    probeLater(now: now)
   }
 
   /// The same for a batch that could not be formed.
   mutating func formingFailed(now: LaneTime) {
     isForming = false
-    condition = .backingOff(until: now + settings.retryPolicy.firstDelay)
+    if condition == .open { condition = .backingOff(until: now) }
+    probeLater(now: now)
+  }
+
+  /// A probe told nothing of the service: the next one is a moment away, and not before what was to be waited for.
+  private mutating func probeLater(now: LaneTime) {
+    let moment = now + settings.retryPolicy.firstDelay
+    switch condition {
+    case .open: break
+    case .probing: condition = .backingOff(until: moment)
+    case .backingOff(let until): condition = .backingOff(until: max(until, moment))
+    case .held(let hold, let probeAt): condition = .held(hold, probeAt: probeAt.map { max($0, moment) })
+    }
   }
 
   /// The settlement of a batch is committed; `parts` take its place if it was split.
@@ -171,8 +203,10 @@ struct LaneStateMachine {
       return now + min(max(.zero, wait), settings.retryPolicy.maximumDelay)
     }
     queue.synchronise(with: batches) { $0.nextAttemptAt.map(moment) }
-    mayHaveUnbatched = record.hasUnbatched
+    // What was appended since the record was read must not be forgotten; forming a batch finds out.
+    mayHaveUnbatched = mayHaveUnbatched || record.hasUnbatched
     failures = record.failures
+    if record.retryAt == nil { pausedUntil = .zero }
     refusalsInRow = 0
     unacknowledgedInRow = 0
     if let hold = record.hold {
@@ -201,11 +235,13 @@ extension LaneStateMachine {
   ) -> Settlement {
     var settlement = Settlement(
       batch: id, change: .pending(retryAfter: nil), lane: .none, inserted: verdict.inserted, isCounted: true)
-    let batch = queue.underWay(id)
+    // An answer to nothing that was asked settles nothing.
+    guard let batch = queue.underWay(id) else { return settlement }
+    let wasHeld = isHeld
     switch verdict.kind {
     case .delivered(let counts):
       settlement.change = .delivered(counts)
-      settlement.lane = succeed()
+      settlement.lane = succeed(now: now)
     case .retry(let after):
       fail(id, after: after, now: now, fraction, &settlement)
     case .pause(let after):
@@ -214,9 +250,9 @@ extension LaneStateMachine {
       if queue.countImmediateRetry(id) <= settings.maximumImmediateRetries {
         settlement.isCounted = false
         answered()
-      } else {
-        fail(id, after: nil, now: now, fraction, &settlement)
+        return settlement
       }
+      fail(id, after: nil, now: now, fraction, &settlement)
     case .unacknowledged:
       unacknowledgedInRow += 1
       if unacknowledgedInRow > settings.maximumUnacknowledged {
@@ -227,7 +263,7 @@ extension LaneStateMachine {
     case .isolate:
       isolate(batch, status, now: now, &settlement)
     case .split:
-      settlement.change = (batch?.eventCount ?? 1) > 1 ? .split : .dead(.tooLarge)
+      settlement.change = batch.eventCount > 1 ? .split : .dead(.tooLarge)
       answered()
     case .deadLetter(let reason):
       settlement.change = .dead(reason)
@@ -239,19 +275,37 @@ extension LaneStateMachine {
       hold(kind, status, now: now, &settlement)
     case .none:
       settlement.isCounted = false
+      probeLater(now: now)
+    }
+    // Whatever else a probe of a hold is told, the next one is an interval away.
+    if wasHeld, case .held(let hold, _) = condition {
+      condition = .held(hold, probeAt: probeMoment(hold, now: now))
     }
     return settlement
   }
 
-  private mutating func succeed() -> LaneChange {
+  private mutating func succeed(now: LaneTime) -> LaneChange {
     failures = 0
     pausesInRow = 0
     unacknowledgedInRow = 0
     refusalsInRow = 0
     queue.noteSuccess()
-    if case .held(let hold, _) = condition, hold.kind == .byOperator { return .open }
-    condition = .open
-    return .open
+    let wasHeld = isHeld
+    if case .held(let hold, _) = condition, !isDisproved(hold) { return .none }
+    let isPaused = pausedUntil > now
+    condition = isPaused ? .backingOff(until: pausedUntil) : .open
+    return isPaused && !wasHeld ? .backOff(failures: 0, delay: pausedUntil - now) : .open
+  }
+
+  /// Whether a delivery just now shows that the reason of a hold is gone. A request that was under way when the hold began
+  /// says nothing about a token, a host or a redirect; but that not every event is refused, it does.
+  private func isDisproved(_ hold: LaneRecord.Hold) -> Bool {
+    switch hold.kind {
+    case .byOperator: false
+    case .everyEventRefused: true
+    case .unauthorized, .workspaceNotFound, .redirected, .notTheEventsAPI, .waitNotHonoured, .unexpectedStatus:
+      hasProbedHold
+    }
   }
 
   /// The service is there and looks at what it gets, even though it did not take this.
@@ -262,50 +316,62 @@ extension LaneStateMachine {
   private mutating func fail(
     _ id: Batch.ID, after: Duration?, now: LaneTime, _ fraction: Double, _ settlement: inout Settlement
   ) {
-    if case .held(let hold, _) = condition {
-      condition = .held(hold, probeAt: probeMoment(hold, now: now))
-      return
-    }
+    if isHeld { return }
     // Others were delivered since it last failed: this batch is to blame, not the service. It is parked, alone.
     if let ownFailures = queue.noteFailure(id), !settings.isStrict {
-      let delay = capped(after) ?? settings.retryPolicy.delay(failures: ownFailures, fraction: fraction)
+      let delay = asked(after) ?? settings.retryPolicy.delay(failures: ownFailures, fraction: fraction)
       queue.delay(id, until: now + delay)
       settlement.change = .pending(retryAfter: delay)
       answered()
       return
     }
     // Requests that were under way together fail together: that is one failure of the lane.
-    if case .backingOff = condition { return }
-    failures += 1
-    let delay = capped(after) ?? settings.retryPolicy.delay(failures: failures, fraction: fraction)
-    condition = .backingOff(until: now + delay)
+    let isFirst = !isBackingOff
+    if isFirst { failures += 1 }
+    let own = isFirst ? settings.retryPolicy.delay(failures: failures, fraction: fraction) : nil
+    guard let delay = asked(after) ?? own else { return }
     queue.delay(id, until: now + delay)
     settlement.change = .pending(retryAfter: delay)
-    settlement.lane = .backOff(failures: failures, delay: delay)
+    backOff(for: delay, isAsked: asked(after) != nil, now: now, &settlement)
   }
 
+  /// 429: as a failure of the lane, but nobody's fault.
   private mutating func pause(
     after: Duration?, now: LaneTime, _ fraction: Double, _ settlement: inout Settlement
   ) {
     settlement.isCounted = false
-    if case .held = condition { return }
-    if case .backingOff = condition, after == nil { return }
-    pausesInRow += 1
-    let delay = capped(after) ?? settings.retryPolicy.delay(failures: pausesInRow, fraction: fraction)
-    condition = .backingOff(until: now + delay)
-    settlement.lane = .backOff(failures: failures, delay: delay)
+    let isFirst = !isBackingOff
+    if isFirst { pausesInRow += 1 }
+    let own = isFirst ? settings.retryPolicy.delay(failures: pausesInRow, fraction: fraction) : nil
+    guard let delay = asked(after) ?? own else { return }
+    backOff(for: delay, isAsked: true, now: now, &settlement)
+  }
+
+  /// Of waits that overlap the longer one counts. A lane that is held stays held.
+  private mutating func backOff(
+    for delay: Duration, isAsked: Bool, now: LaneTime, _ settlement: inout Settlement
+  ) {
+    var until = now + delay
+    if isAsked { pausedUntil = max(pausedUntil, until) }
+    if isHeld { return }
+    if case .backingOff(let other) = condition { until = max(until, other) }
+    condition = .backingOff(until: until)
+    settlement.lane = .backOff(failures: failures, delay: until - now)
+  }
+
+  private var isBackingOff: Bool {
+    if case .backingOff = condition { true } else { false }
   }
 
   private mutating func isolate(
-    _ batch: Batch?, _ status: Int?, now: LaneTime, _ settlement: inout Settlement
+    _ batch: Batch, _ status: Int?, now: LaneTime, _ settlement: inout Settlement
   ) {
-    let eventCount = batch?.eventCount ?? 1
-    if eventCount > 1 || batch?.isIsolating == true { refusalsInRow += 1 }
+    if batch.eventCount > 1 || batch.isIsolating { refusalsInRow += 1 }
     if refusalsInRow >= settings.maximumRefusalsInRow {
       hold(.everyEventRefused, status, now: now, &settlement)
       return
     }
-    settlement.change = eventCount > 1 ? .split : .dead(.refused)
+    settlement.change = batch.eventCount > 1 ? .split : .dead(.refused)
     answered()
   }
 
@@ -313,17 +379,16 @@ extension LaneStateMachine {
   private mutating func hold(
     _ kind: HoldKind, _ status: Int?, now: LaneTime, _ settlement: inout Settlement
   ) {
-    if case .held(let hold, _) = condition {
-      condition = .held(hold, probeAt: probeMoment(hold, now: now))
-      return
-    }
+    if isHeld { return }
     let hold = LaneRecord.Hold(kind: kind, status: status)
     condition = .held(hold, probeAt: probeMoment(hold, now: now))
+    hasProbedHold = false
     settlement.lane = .hold(kind, status: status)
   }
 
-  /// No answer may stop a lane for longer than the longest wait.
-  private func capped(_ after: Duration?) -> Duration? {
-    after.map { min(max(.zero, $0), settings.retryPolicy.maximumDelay) }
+  /// The wait that an answer asks for. None may stop a lane for longer than the longest wait; and to ask for no wait at all
+  /// is not to ask: a service that fails and says so would be sent one request after the other.
+  private func asked(_ after: Duration?) -> Duration? {
+    after.flatMap { $0 > .zero ? min($0, settings.retryPolicy.maximumDelay) : nil }
   }
 }

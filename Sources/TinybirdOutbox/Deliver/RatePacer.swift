@@ -33,6 +33,8 @@ struct RatePacer {
     }
 
     mutating func fill(now: LaneTime) {
+      // No time, no tokens: an infinite rate times no seconds would be no number.
+      guard now > updatedAt else { return }
       level = min(capacity, level + (now - updatedAt).seconds * fillPerSecond)
       updatedAt = now
     }

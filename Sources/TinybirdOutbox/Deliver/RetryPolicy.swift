@@ -45,6 +45,6 @@ public struct RetryPolicy: Sendable, Equatable {
 
   private func longest(_ first: Duration, doublings: Int) -> Duration {
     // 2^30 of any first delay is above every maximum that makes sense; more would overflow.
-    min(maximumDelay, first * (1 << min(30, max(0, doublings))))
+    min(maximumDelay, min(maximumDelay, first) * (1 << min(30, max(0, doublings))))
   }
 }

@@ -11,15 +11,24 @@ struct SuccessBody: Equatable {
       return
     }
     // Foundation's parser reads scalars at the top too; an answer that is JSON but not the usual object has no counts.
-    guard let value = try? JSONSerialization.jsonObject(with: Data(body), options: .fragmentsAllowed) else { return nil }
+    guard let value = try? JSONSerialization.jsonObject(with: Data(body), options: .fragmentsAllowed) else {
+      return nil
+    }
     let object = value as? [String: Any]
     rows = RowCounts(
       successful: Self.count(object?["successful_rows"]), quarantined: Self.count(object?["quarantined_rows"]))
   }
 
-  /// A count that is negative, or no whole number, counts as missing.
+  /// More rows than a request can carry are no count. It also keeps sums of counts, here and in the outbox, from
+  /// overflowing.
+  private static let maximumCount = 1 << 30
+
+  /// A count that is negative, no whole number, or too large, counts as missing.
   private static func count(_ value: Any?) -> Int? {
-    guard let number = value as? NSNumber, let count = Int(exactly: number.doubleValue), count >= 0 else { return nil }
+    // Foundation gives `true` as a number too; "c", a C char, is how it stores truth.
+    guard let number = value as? NSNumber, String(cString: number.objCType) != "c",
+      let count = Int(exactly: number.doubleValue), (0...maximumCount).contains(count)
+    else { return nil }
     return count
   }
 }

@@ -43,12 +43,12 @@ public struct TokenFile: TokenProvider {
       guard !line.isEmpty, !line.hasPrefix("#") else { continue }
       let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       let name = parts.count == 2 ? String(parts[0].trimmingWhitespace()) : "*"
-      if name != "*" { _ = try DataSourceName(name) }
       guard tokens[name] == nil else {
         throw OutboxError(
           .invalidConfiguration, "line \(number) of the token file \(path) gives '\(name)' a second token")
       }
       do throws(OutboxError) {
+        if name != "*" { _ = try DataSourceName(name) }
         tokens[name] = try Token(String(parts[parts.count - 1]))
       } catch {
         throw OutboxError(.invalidConfiguration, "line \(number) of the token file \(path): \(error.message)")

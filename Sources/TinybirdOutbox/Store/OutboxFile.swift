@@ -29,7 +29,8 @@ struct OutboxFile: Sendable {
     var status = stat()
     guard stat(directory, &status) == 0 else {
       throw OutboxError(
-        .notWritable, "cannot open the outbox \(path): its directory \(directory) is not there (\(systemMessage())); make it first"
+        .notWritable,
+        "cannot open the outbox \(path): its directory \(directory) is not there (\(systemMessage())); make it first"
       )
     }
     guard status.st_mode & S_IFMT == S_IFDIR else {

@@ -192,7 +192,7 @@ enum SQL {
     FROM outbox_data_sources ORDER BY name
     """
   static let sumRangesByState = """
-    SELECT data_source_id, state, sum(event_count), sum(byte_count), count(*),
+    SELECT data_source_id, state, sum(event_count), sum(byte_count),
       sum(sending_since IS NOT NULL), sum(CASE WHEN uncertain_attempts > 0 THEN event_count ELSE 0 END),
       sum(warning IS NOT NULL AND acknowledged_at IS NULL)
     FROM outbox_batches WHERE kind = 'append' GROUP BY data_source_id, state

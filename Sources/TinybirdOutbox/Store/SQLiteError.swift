@@ -18,7 +18,8 @@ struct SQLiteError: Error, CustomStringConvertible {
     switch primaryCode {
     case SQLITE_FULL:
       OutboxError(
-        .diskFull, "the disk is full: \(self). Nothing old was deleted; free some space and it works again", cause: self)
+        .diskFull, "the disk is full: \(self). Nothing old was deleted; free some space and it works again", cause: self
+      )
     case SQLITE_IOERR where code == SQLITE_IOERR_SHMSIZE_CODE:
       OutboxError(
         .diskFull, "the disk has no free block for SQLite's shared memory file: \(self). Free some space", cause: self)

@@ -4,7 +4,8 @@ internal import Foundation
 /// Opens a file as an outbox: tells ours from others', creates or migrates, and applies the settings.
 enum StoreOpening {
   /// A connection that writes, with the schema of today below it.
-  static func openForWriting(_ file: OutboxFile, create: Bool, newID: OutboxID, now: WallTime) throws -> SQLiteConnection
+  static func openForWriting(_ file: OutboxFile, create: Bool, newID: OutboxID, now: WallTime) throws
+    -> SQLiteConnection
   {
     let isOurs = try file.prepare(create: create)
     let connection = try SQLiteConnection(path: file.path)

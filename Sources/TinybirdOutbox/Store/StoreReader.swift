@@ -40,7 +40,6 @@ actor StoreReader {
   func close() {
     isClosed = true
     opened = nil
-    thread.stop()
   }
 }
 

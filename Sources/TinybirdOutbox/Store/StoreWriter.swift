@@ -42,7 +42,6 @@ actor StoreWriter {
   func close() {
     connection = nil
     checkpointer = nil
-    thread.stop()
   }
 
   /// Commits a group: ledger work and appends in one transaction, with one sync for all of them.

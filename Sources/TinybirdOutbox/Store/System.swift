@@ -15,3 +15,14 @@ func sleepMicroseconds(_ count: UInt32) {
 func firstNewline(in start: UnsafeRawPointer, count: Int) -> Int? {
   memchr(start, Int32(UInt8(ascii: "\n")), count).map { UnsafeRawPointer($0) - start }
 }
+
+/// Tells one thread of this process from the others.
+struct ThreadIdentity: @unchecked Sendable {
+  // Unchecked: pthread_t is a handle that is only compared, which any thread may do; on some platforms it is a pointer,
+  // which the compiler does not know to be Sendable.
+  private let handle: pthread_t
+
+  static var current: ThreadIdentity { ThreadIdentity(handle: pthread_self()) }
+
+  var isCurrent: Bool { pthread_equal(handle, pthread_self()) != 0 }
+}

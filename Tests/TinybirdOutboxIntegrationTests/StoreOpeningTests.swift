@@ -1,0 +1,153 @@
+import Foundation
+import OutboxTestSupport
+import Testing
+
+@testable import TinybirdOutbox
+
+@Suite struct StoreOpeningTests {
+  @Test func aNewFileIsPrivateAndCarriesTheFormat() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/app.outbox"
+      let outbox = try await Outbox(at: path)
+      try await outbox.append(#"{"a":1}"#, to: "clicks")
+      for suffix in ["", "-wal", "-shm"] {
+        let attributes = try FileManager.default.attributesOfItem(atPath: path + suffix)
+        #expect(attributes[.posixPermissions] as? Int == 0o600, "mode of app.outbox\(suffix)")
+      }
+      await outbox.close()
+      let shell = try SQLiteShell(path)
+      #expect(try shell.run("SELECT value FROM outbox_meta WHERE name = 'format_version'") == [["1"]])
+      #expect(try shell.run("PRAGMA application_id") == [["\(Schema.applicationID)"]])
+      #expect(try shell.run("PRAGMA auto_vacuum") == [["2"]])
+      #expect(try shell.run("PRAGMA journal_mode") == [["wal"]])
+      let foreignNames = try shell.run(
+        "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'outbox\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_autoindex\\_outbox%' ESCAPE '\\'"
+      )
+      #expect(foreignNames.isEmpty)
+    }
+  }
+
+  @Test func everySettingIsReadBack() async throws {
+    try await withTemporaryDirectory { directory in
+      let connection = try StoreOpening.openForWriting(
+        OutboxFile(path: directory + "/a.outbox"), create: true, newID: anID(), now: .now)
+      for (name, value) in [
+        ("journal_mode", "wal"), ("synchronous", "2"), ("secure_delete", "0"), ("wal_autocheckpoint", "0"),
+        ("journal_size_limit", "\(64 << 20)"), ("foreign_keys", "1"),
+      ] {
+        #expect(try connection.firstRow("PRAGMA \(name)") { $0.text(0) } == value, "\(name)")
+      }
+    }
+  }
+
+  @Test func aSettingThatSQLiteDoesNotTakeStopsTheOpening() async throws {
+    // A database in memory cannot have a write-ahead log.
+    let connection = try SQLiteConnection(path: ":memory:")
+    let error = #expect(throws: OutboxError.self) { try Pragmas.applyForWriting(to: connection) }
+    #expect(error?.code == .settingRefused)
+    #expect(error?.message.contains("journal_mode = wal") == true)
+  }
+
+  @Test func theOutboxKeepsItsIDAndItsSequences() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/app.outbox"
+      let first = try await Outbox(at: path)
+      try await first.append(contentsOf: ["{}", "{}"], to: "clicks")
+      let id = first.outboxID
+      await first.close()
+      let second = try await Outbox(at: path)
+      #expect(second.outboxID == id)
+      #expect(try await second.append("{}", to: "clicks").description == "clicks/3")
+      await second.close()
+    }
+  }
+
+  @Test(arguments: [
+    ("not a database at all, only text\n", OutboxError.Code.notADatabase, "not an SQLite database")
+  ])
+  func filesThatAreNoDatabase(content: String, code: OutboxError.Code, words: String) async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/file"
+      try Data(content.utf8).write(to: URL(fileURLWithPath: path))
+      let error = await #expect(throws: OutboxError.self) { _ = try await Outbox(at: path) }
+      #expect(error?.code == code)
+      #expect(error?.message.contains(words) == true)
+      #expect(FileManager.default.contents(atPath: path) == Data(content.utf8), "left as it was")
+    }
+  }
+
+  @Test func anotherApplicationsDatabaseIsLeftAlone() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/theirs.db"
+      try SQLiteShell(path).run("CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)")
+      let before = FileManager.default.contents(atPath: path)
+      let error = await #expect(throws: OutboxError.self) { _ = try await Outbox(at: path) }
+      #expect(error?.code == .foreignDatabase)
+      #expect(FileManager.default.contents(atPath: path) == before)
+    }
+  }
+
+  @Test func aNewerFormatIsRefusedAndLeftAlone() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/newer.outbox"
+      await (try Outbox(at: path)).close()
+      try SQLiteShell(path).run("UPDATE outbox_meta SET value = 7 WHERE name = 'format_version'")
+      let before = FileManager.default.contents(atPath: path)
+      let error = await #expect(throws: OutboxError.self) { _ = try await Outbox(at: path) }
+      #expect(error?.code == .newerFormat)
+      #expect(error?.message.contains("version 7") == true)
+      #expect(FileManager.default.contents(atPath: path) == before)
+    }
+  }
+
+  @Test func aMissingDirectoryIsNamed() async throws {
+    try await withTemporaryDirectory { directory in
+      let error = await #expect(throws: OutboxError.self) { _ = try await Outbox(at: directory + "/no/app.outbox") }
+      #expect(error?.code == .notWritable)
+      #expect(error?.message.contains("\(directory)/no is not there") == true)
+    }
+  }
+
+  @Test func withoutLeaveToCreateNothingIsMade() async throws {
+    try await withTemporaryDirectory { directory in
+      var configuration = OutboxConfiguration()
+      configuration.createsFile = false
+      let path = directory + "/app.outbox"
+      let error = await #expect(throws: OutboxError.self) {
+        _ = try await Outbox(at: path, configuration: configuration)
+      }
+      #expect(error?.code == .notFound)
+      let files = try FileManager.default.contentsOfDirectory(atPath: directory)
+      #expect(files.isEmpty)
+      try Data().write(to: URL(fileURLWithPath: path))
+      let second = await #expect(throws: OutboxError.self) {
+        _ = try await Outbox(at: path, configuration: configuration)
+      }
+      #expect(second?.code == .notFound)
+    }
+  }
+
+  @Test func twoOpeningsAtOnceMakeOneOutbox() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/app.outbox"
+      let ids = try await withThrowingTaskGroup(of: OutboxID.self) { group in
+        for _ in 0..<8 {
+          group.addTask {
+            let outbox = try await Outbox(at: path)
+            try await outbox.append("{}", to: "clicks")
+            await outbox.close()
+            return outbox.outboxID
+          }
+        }
+        return try await group.reduce(into: Set()) { $0.insert($1) }
+      }
+      #expect(ids.count == 1)
+      #expect(try SQLiteShell(path).run("SELECT next_sequence FROM outbox_data_sources") == [["9"]])
+    }
+  }
+
+  private func anID() -> OutboxID {
+    var generator = SystemRandomNumberGenerator()
+    return OutboxID(using: &generator)
+  }
+}
