@@ -14,8 +14,10 @@ public struct Address: Hashable, Comparable, Sendable, CustomStringConvertible {
     self.sequence = sequence
   }
 
+  /// The text form, such as `clicks/1042`.
   public var description: String { "\(dataSource)/\(sequence)" }
 
+  /// By data source, then by sequence number.
   public static func < (left: Self, right: Self) -> Bool {
     (left.dataSource, left.sequence) < (right.dataSource, right.sequence)
   }
@@ -35,6 +37,7 @@ public struct AddressRange: Hashable, Comparable, Sendable, CustomStringConverti
   }
 
   /// Reads `clicks/1042`, `clicks/1000..2000` or `clicks`, the latter meaning every event of the data source.
+  ///
   /// Throws ``OutboxError/Code/invalidAddress``.
   public init(_ text: String) throws(OutboxError) {
     let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
@@ -67,17 +70,20 @@ public struct AddressRange: Hashable, Comparable, Sendable, CustomStringConverti
   /// How many events the range names.
   public var count: Int { sequences.count }
 
+  /// The text form, such as `clicks/1000..2000`, or `clicks/1042` for one event.
   public var description: String {
     sequences.count == 1 ? first.description : "\(dataSource)/\(sequences.lowerBound)..\(sequences.upperBound)"
   }
 
+  /// By data source, then by sequence number.
   public static func < (left: Self, right: Self) -> Bool {
     (left.first, left.sequences.upperBound) < (right.first, right.sequences.upperBound)
   }
 }
 
-/// The integer key of chunks and dead letters: 15 bits data source, 48 bits sequence number. It sorts by data source,
-/// then by sequence, and stays positive.
+/// The integer key of chunks and dead letters: 15 bits data source, 48 bits sequence number.
+///
+/// It sorts by data source, then by sequence, and stays positive.
 struct SequenceKey: Hashable, Sendable {
   static let maximumDataSource: Int64 = (1 << 15) - 1
   static let maximumSequence: Int64 = (1 << 48) - 1

@@ -37,8 +37,10 @@ public struct DataSourceName: Hashable, Comparable, Sendable, CustomStringConver
     self.rawValue = stored
   }
 
+  /// The name.
   public var description: String { rawValue }
 
+  /// By the text of the names.
   public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 
   private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }

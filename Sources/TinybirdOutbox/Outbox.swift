@@ -56,8 +56,9 @@ public final class Outbox: Service, Sendable {
     deliveryReader = StoreReader(file: file, outboxID: outboxID, thread: ThreadExecutor(name: "outbox-reader"))
   }
 
-  /// Closes the outbox: appends that wait are committed, later ones throw ``OutboxError/Code/closed``. Call it when
-  /// ``run()`` has returned. Without it the file is closed when the process ends, and nothing is lost.
+  /// Closes the outbox: appends that wait are committed, later ones throw ``OutboxError/Code/closed``.
+  ///
+  /// Call it when ``run()`` has returned. Without it the file is closed when the process ends, and nothing is lost.
   public func close() async {
     committer.close()
     await deliveryReader.close()
@@ -79,7 +80,9 @@ public final class Outbox: Service, Sendable {
     try await deliver(until: .shutdown) { _ in }
   }
 
-  /// Delivers until nothing is pending in any lane that may send. Events of a held lane stay: see ``status()``.
+  /// Delivers until nothing is pending in any lane that may send.
+  ///
+  /// Events of a held lane stay: see ``status()``.
   ///
   /// - Parameter whileWaiting: Called once if another process delivers, with its number where it is known; this one
   ///   waits for it.

@@ -1,19 +1,35 @@
-/// How an outbox behaves. Every setting has a default that keeps the promise; none of them can weaken it.
+/// How an outbox behaves.
+///
+/// Every setting has a default that keeps the promise; none of them can weaken it.
 public struct OutboxConfiguration: Sendable {
-  /// Make the file where there is none. Default: true. Turn it off where a path that is not there is a mistake.
+  /// Make the file where there is none.
+  ///
+  /// Default: true. Turn it off where a path that is not there is a mistake.
   public var createsFile = true
-  /// The largest event, in bytes. Default: 10,000,000, the service's limit for a request.
+  /// The largest event, in bytes.
+  ///
+  /// Default: 10,000,000, the service's limit for a request.
   public var maximumEventBytes = 10_000_000
-  /// The deepest nesting of an event's JSON. Default: 512.
+  /// The deepest nesting of an event's JSON.
+  ///
+  /// Default: 512.
   public var maximumEventDepth = 512
-  /// Bytes of events that may wait for a commit before `append` suspends its callers. Default: 64 MiB.
+  /// Bytes of events that may wait for a commit before `append` suspends its callers.
+  ///
+  /// Default: 64 MiB.
   public var maximumWaitingBytes = 64 << 20
-  /// The member that gives each event a stable, unique id, so that the receiving side can remove duplicates, for example
-  /// `event_id`. An event that has the member keeps its own. Default: none.
+  /// The member that gives each event a stable, unique id, so that the receiving side can remove duplicates, for
+  /// example `event_id`.
+  ///
+  /// An event that has the member keeps its own. Default: none.
   public var eventIDField: String?
-  /// Writes `Encodable` events. Default: JSON with dates as `2026-11-21T04:05:06.789Z`, the form that Tinybird parses.
+  /// Writes `Encodable` events.
+  ///
+  /// Default: JSON with dates as `2026-11-21T04:05:06.789Z`, the form that Tinybird parses.
   public var encoder = EventEncoder.default
-  /// Where and how events are delivered; without it the outbox only collects. Default: none.
+  /// Where and how events are delivered; without it the outbox only collects.
+  ///
+  /// Default: none.
   public var delivery: DeliveryConfiguration?
 
   /// A configuration of defaults.
@@ -39,7 +55,9 @@ public struct DeliveryConfiguration: Sendable {
   public enum Order: String, Sendable, CaseIterable {
     /// Batches start in order, several are in flight, and one that keeps failing lets the others pass.
     case relaxed
-    /// One in flight; nothing overtakes. A failing batch stops its data source until it is isolated.
+    /// One in flight; nothing overtakes.
+    ///
+    /// A failing batch stops its data source until it is isolated.
     case strict
   }
 
@@ -49,25 +67,41 @@ public struct DeliveryConfiguration: Sendable {
   public var tokens: any TokenProvider
   /// Default: relaxed.
   public var order = Order.relaxed
-  /// Requests under way at once for each data source; strict order always has one. Default: 4.
+  /// Requests under way at once for each data source; strict order always has one.
+  ///
+  /// Default: 4.
   public var maximumInFlight = 4
-  /// NDJSON bytes of a batch before compression. Default: 8,000,000, inside every documented figure for 10 MB.
+  /// NDJSON bytes of a batch before compression.
+  ///
+  /// Default: 8,000,000, inside every documented figure for 10 MB.
   public var maximumBatchBytes = 8_000_000
-  /// Events of a batch. Default: 50,000.
+  /// Events of a batch.
+  ///
+  /// Default: 50,000.
   public var maximumBatchEvents = 50_000
-  /// Bytes of request bodies that all data sources together may hold. Default: 64 MiB.
+  /// Bytes of request bodies that all data sources together may hold.
+  ///
+  /// Default: 64 MiB.
   public var maximumBodyBytes = 64 << 20
-  /// Compress request bodies. Default: true.
+  /// Compress request bodies.
+  ///
+  /// Default: true.
   public var compresses = true
-  /// zlib's level, 1 to 9. Default: ``GzipCompressor/defaultLevel``.
+  /// zlib's level, 1 to 9.
+  ///
+  /// Default: ``GzipCompressor/defaultLevel``.
   public var compressionLevel = GzipCompressor.defaultLevel
   /// The service's limits for each data source.
   public var rateLimits = RateLimits()
   /// The waits between attempts.
   public var retryPolicy = RetryPolicy()
-  /// How often a lane that the service made us hold is probed with one small batch. Default: 15 minutes.
+  /// How often a lane that the service made us hold is probed with one small batch.
+  ///
+  /// Default: 15 minutes.
   public var holdProbeInterval = Duration.seconds(900)
-  /// How long requests that are under way may take when delivery is stopped. Default: 10 s.
+  /// How long requests that are under way may take when delivery is stopped.
+  ///
+  /// Default: 10 s.
   public var shutdownGrace = Duration.seconds(10)
   /// Time-outs and trust of HTTP.
   public var http = HTTPSettings()
@@ -78,7 +112,9 @@ public struct DeliveryConfiguration: Sendable {
     self.tokens = tokens
   }
 
-  /// The common case: one token. Throws ``OutboxError/Code/invalidConfiguration``.
+  /// The common case: one token.
+  ///
+  /// Throws ``OutboxError/Code/invalidConfiguration``.
   public init(baseURL: String, token: String) throws(OutboxError) {
     self.init(baseURL: try BaseURL(baseURL), tokens: StaticToken(try Token(token)))
   }
@@ -119,13 +155,21 @@ public struct DeliveryConfiguration: Sendable {
 
 /// Time-outs and trust of HTTP.
 public struct HTTPSettings: Sendable, Equatable {
-  /// For a connection and its TLS handshake. Default: 10 s.
+  /// For a connection and its TLS handshake.
+  ///
+  /// Default: 10 s.
   public var connectTimeout = Duration.seconds(10)
-  /// Between two parts of an answer, and until its head. Default: 30 s.
+  /// Between two parts of an answer, and until its head.
+  ///
+  /// Default: 30 s.
   public var readTimeout = Duration.seconds(30)
-  /// For a request with its answer. Default: 60 s; at least 10 s, which the service asks for with `wait=true`.
+  /// For a request with its answer.
+  ///
+  /// Default: 60 s; at least 10 s, which the service asks for with `wait=true`.
   public var requestTimeout = Duration.seconds(60)
-  /// A PEM file with certificates that are trusted besides the system's. Default: none.
+  /// A PEM file with certificates that are trusted besides the system's.
+  ///
+  /// Default: none.
   public var trustedCertificatesPath: String?
 
   /// Settings of defaults.

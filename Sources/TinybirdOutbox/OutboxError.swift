@@ -3,16 +3,22 @@
 /// A message says what failed, where, why, and what to do. It never holds an event's payload, a token, or an answer's
 /// body: those may quote what must not reach a log.
 public struct OutboxError: Error, CustomStringConvertible, Sendable {
-  /// What kind of thing went wrong: the part to switch over. New codes may be added, so a `switch` needs a `default`.
+  /// What kind of thing went wrong: the part to switch over.
+  ///
+  /// New codes may be added, so a `switch` needs a `default`.
   public struct Code: Hashable, Sendable, CustomStringConvertible {
     /// The code's name, fit for a metric's label.
     public let description: String
 
     private init(_ name: String) { description = name }
 
-    /// The event is not one JSON object by RFC 8259 in UTF-8. Nothing was stored.
+    /// The event is not one JSON object by RFC 8259 in UTF-8.
+    ///
+    /// Nothing was stored.
     public static let invalidEvent = Code("invalid_event")
-    /// The event is larger than one request may be. Nothing was stored.
+    /// The event is larger than one request may be.
+    ///
+    /// Nothing was stored.
     public static let eventTooLarge = Code("event_too_large")
     /// The encoder threw, so there is nothing to store.
     public static let encodingFailed = Code("encoding_failed")
@@ -36,9 +42,13 @@ public struct OutboxError: Error, CustomStringConvertible, Sendable {
     public static let notWritable = Code("not_writable")
     /// SQLite did not take a setting that the promise rests on.
     public static let settingRefused = Code("setting_refused")
-    /// The disk, or the quota, is full. Nothing was stored; what was acknowledged before is safe.
+    /// The disk, or the quota, is full.
+    ///
+    /// Nothing was stored; what was acknowledged before is safe.
     public static let diskFull = Code("disk_full")
-    /// The disk failed to read, write or sync. What was being stored is not acknowledged, but may still be there.
+    /// The disk failed to read, write or sync.
+    ///
+    /// What was being stored is not acknowledged, but may still be there.
     public static let inputOutput = Code("input_output")
     /// Another process kept the outbox locked for longer than the busy time-out.
     public static let busy = Code("busy")
@@ -73,5 +83,6 @@ public struct OutboxError: Error, CustomStringConvertible, Sendable {
   /// The code's name: bounded, fit for a metric's label.
   public var shortDescription: String { code.description }
 
+  /// The message.
   public var description: String { message }
 }

@@ -41,5 +41,6 @@ public final class SQLiteShell {
 /// What SQLite said.
 public struct ShellError: Error, CustomStringConvertible {
   let text: String
+  /// SQLite's own words.
   public var description: String { text }
 }

@@ -17,7 +17,9 @@ import Testing
   static let table: [Tampering] = [
     Tampering(
       name: "a bit of a payload",
-      sql: "UPDATE outbox_chunks SET payload = CAST(replace(payload, '\"n\":2', '\"n\":3') AS BLOB) WHERE key & 255 = 1",
+      sql: """
+        UPDATE outbox_chunks SET payload = CAST(replace(payload, '"n":2', '"n":3') AS BLOB) WHERE key & 255 = 1
+        """,
       words: "checksum"),
     Tampering(
       name: "a truncated payload",
@@ -37,7 +39,8 @@ import Testing
     Tampering(
       name: "two chunks for one event",
       sql: """
-        INSERT INTO outbox_chunks SELECT key + 1, event_count, byte_count, encoding, crc32, outbox_id, committed_at, payload
+        INSERT INTO outbox_chunks
+        SELECT key + 1, event_count, byte_count, encoding, crc32, outbox_id, committed_at, payload
         FROM outbox_chunks WHERE key & 255 = 1
         """, words: "in two chunks"),
     Tampering(
@@ -46,8 +49,8 @@ import Testing
     Tampering(
       name: "a missing range", sql: "DELETE FROM outbox_batches WHERE state = 'dead'", words: "hole"),
     Tampering(
-      name: "a range that grew", sql: "UPDATE outbox_batches SET last_sequence = last_sequence + 1 WHERE state = 'dead'",
-      words: "overlap"),
+      name: "a range that grew",
+      sql: "UPDATE outbox_batches SET last_sequence = last_sequence + 1 WHERE state = 'dead'", words: "overlap"),
     Tampering(
       name: "a lost dead letter", sql: "DELETE FROM outbox_dead_letters", words: "0 dead letters are there"),
     Tampering(

@@ -18,14 +18,18 @@ struct ChunkAppender {
     self.transaction = transaction
   }
 
-  /// Finds or makes the data sources of `events`. What it throws concerns only them, and has written nothing.
+  /// Finds or makes the data sources of `events`.
+  ///
+  /// What it throws concerns only them, and has written nothing.
   mutating func open(_ events: PackedEvents) throws {
     for piece in events.pieces where lanes[piece.dataSource] == nil {
       lanes[piece.dataSource] = try open(piece.dataSource)
     }
   }
 
-  /// Gives the events their addresses; their data sources are open. They are written at the latest by ``finish()``.
+  /// Gives the events their addresses; their data sources are open.
+  ///
+  /// They are written at the latest by ``finish()``.
   mutating func add(_ events: PackedEvents) throws -> AppendReceipt {
     var ranges: [AddressRange] = []
     for piece in events.pieces {

@@ -11,8 +11,9 @@ internal import DequeModule
 struct CommitStateMachine {
   typealias ID = UInt64
 
-  /// The most bytes that may wait or be under way; beyond it appends are suspended. One append that is larger is taken
-  /// when nothing else waits.
+  /// The most bytes that may wait or be under way; beyond it appends are suspended.
+  ///
+  /// One append that is larger is taken when nothing else waits.
   let maximumWaitingBytes: Int
 
   private var queue: [ID] = []
@@ -38,7 +39,9 @@ struct CommitStateMachine {
     case refuse
   }
 
-  /// A caller wants `byteCount` bytes committed. Ledger work has none and is never suspended: settling frees space.
+  /// A caller wants `byteCount` bytes committed.
+  ///
+  /// Ledger work has none and is never suspended: settling frees space.
   mutating func enqueue(_ id: ID, byteCount: Int) -> EnqueueAction {
     guard !isClosed else { return .refuse }
     byteCounts[id] = byteCount
@@ -90,7 +93,9 @@ struct CommitStateMachine {
     return .drop
   }
 
-  /// Takes nothing more. Returns who was suspended and is refused.
+  /// Takes nothing more.
+  ///
+  /// Returns who was suspended and is refused.
   mutating func close() -> [ID] {
     isClosed = true
     defer { suspended = [] }
@@ -98,8 +103,9 @@ struct CommitStateMachine {
     return Array(suspended)
   }
 
-  /// Lets the suspended in, in their order, for as long as there is room. They are suspended only while a commit is under
-  /// way, so that the next group takes them.
+  /// Lets the suspended in, in their order, for as long as there is room.
+  ///
+  /// They are suspended only while a commit is under way, so that the next group takes them.
   private mutating func admitSuspended() {
     while let first = suspended.first, let byteCount = byteCounts[first], hasRoom(for: byteCount) {
       suspended.removeFirst()

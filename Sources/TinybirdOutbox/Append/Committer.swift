@@ -3,7 +3,9 @@ internal import Synchronization
 
 /// Runs ``CommitStateMachine``: holds what waits, starts the writer, and tells each caller how its commit ended.
 final class Committer: Sendable {
-  /// Work on the ledger that joins a commit. It returns what to do when the commit has ended, with its error if it failed.
+  /// Work on the ledger that joins a commit.
+  ///
+  /// It returns what to do when the commit has ended, with its error if it failed.
   typealias Job = @Sendable (StoreTransaction) throws -> @Sendable (OutboxError?) -> Void
 
   enum Entry: Sendable {
@@ -48,8 +50,9 @@ final class Committer: Sendable {
     }
   }
 
-  /// Runs `body` in the next commit, and returns its value once that is synced. What `body` throws undoes only its own
-  /// work. Not cancellable: a settle always runs to its end.
+  /// Runs `body` in the next commit, and returns its value once that is synced.
+  ///
+  /// What `body` throws undoes only its own work. Not cancellable: a settle always runs to its end.
   func perform<Value: Sendable>(_ body: @escaping @Sendable (StoreTransaction) throws -> Value) async throws -> Value {
     let id = nextID()
     return try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Value, any Error>) in
@@ -63,7 +66,9 @@ final class Committer: Sendable {
     }
   }
 
-  /// Refuses what comes from now on. What is queued is still committed.
+  /// Refuses what comes from now on.
+  ///
+  /// What is queued is still committed.
   func close() {
     let refused = state.withLock { state in
       state.machine.close().compactMap { state.entries.removeValue(forKey: $0) }

@@ -15,7 +15,9 @@ struct EventDoor: Sendable {
     maximumBytes = configuration.maximumEventBytes
   }
 
-  /// Adds a checked event to `packer`, or throws and leaves it as it was. `index` is the event's place in its call.
+  /// Adds a checked event to `packer`, or throws and leaves it as it was.
+  ///
+  /// `index` is the event's place in its call.
   func admit(
     _ event: UnsafeRawBufferPointer, to dataSource: DataSourceName, index: Int, into packer: inout EventPacker
   ) throws(OutboxError) {

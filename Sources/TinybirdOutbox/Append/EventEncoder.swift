@@ -57,8 +57,9 @@ public struct EventEncoder: Sendable {
 
   private static func encode(_ date: Date, to encoder: any Encoder) throws {
     guard let text = ISO8601.text(date) else {
+      // Not the date itself: who prints the error would print it, and Foundation traps on one that is not a number.
       throw EncodingError.invalidValue(
-        date,
+        date.timeIntervalSince1970,
         EncodingError.Context(
           codingPath: encoder.codingPath, debugDescription: "A date outside the years 0000 to 9999 cannot be written."))
     }

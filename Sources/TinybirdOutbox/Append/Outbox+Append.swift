@@ -1,4 +1,6 @@
-/// Appending. Each call returns once its events are synced to disk, all of them or none:
+/// Appending.
+///
+/// Each call returns once its events are synced to disk, all of them or none:
 ///
 /// - a crash before it returns may leave the events there, or not;
 /// - after it has returned nothing short of the loss of the disk takes them back.
@@ -52,7 +54,9 @@ extension Outbox {
     return try await commit(packer)
   }
 
-  /// Appends events of several data sources in one commit. Between data sources there is no order.
+  /// Appends events of several data sources in one commit.
+  ///
+  /// Between data sources there is no order.
   @discardableResult
   public func append(contentsOf events: some Sequence<OutboxEvent> & Sendable) async throws -> AppendReceipt {
     var packer = EventPacker()
@@ -114,8 +118,10 @@ public struct OutboxEvent: Sendable {
 }
 
 extension DataSourceName: ExpressibleByStringLiteral {
-  /// A name in the program's own text, such as `"clicks"`. A name that breaks the rules is a programming error and stops
-  /// the program here; use ``init(_:)`` for every name that comes from outside.
+  /// A name in the program's own text, such as `"clicks"`.
+  ///
+  /// A name that breaks the rules is a programming error and stops the program here; use ``init(_:)`` for every name
+  /// that comes from outside.
   public init(stringLiteral name: StaticString) {
     do {
       try self.init(name.description)

@@ -22,7 +22,9 @@ struct PackedEvents: Sendable {
 
 /// Gathers events into pieces of at most a chunk's size.
 struct EventPacker {
-  /// A chunk grows no larger than this: 1 MiB. It is what is read, checked and pruned at once.
+  /// A chunk grows no larger than this: 1 MiB.
+  ///
+  /// It is what is read, checked and pruned at once.
   static let maximumChunkBytes = 1 << 20
 
   private var packed = PackedEvents()

@@ -10,6 +10,7 @@ public protocol RawJSON: Sendable {
 }
 
 extension String: RawJSON {
+  /// Hands the bytes over, without a copy where the value is contiguous.
   public func withJSONBytes<Value>(_ body: (UnsafeRawBufferPointer) throws -> Value) rethrows -> Value {
     var copy = self
     return try copy.withUTF8 { try body(UnsafeRawBufferPointer($0)) }
@@ -17,6 +18,7 @@ extension String: RawJSON {
 }
 
 extension Substring: RawJSON {
+  /// Hands the bytes over, without a copy where the value is contiguous.
   public func withJSONBytes<Value>(_ body: (UnsafeRawBufferPointer) throws -> Value) rethrows -> Value {
     var copy = self
     return try copy.withUTF8 { try body(UnsafeRawBufferPointer($0)) }
@@ -24,18 +26,21 @@ extension Substring: RawJSON {
 }
 
 extension Data: RawJSON {
+  /// Hands the bytes over, without a copy where the value is contiguous.
   public func withJSONBytes<Value>(_ body: (UnsafeRawBufferPointer) throws -> Value) rethrows -> Value {
     try withUnsafeBytes(body)
   }
 }
 
 extension Array: RawJSON where Element == UInt8 {
+  /// Hands the bytes over, without a copy where the value is contiguous.
   public func withJSONBytes<Value>(_ body: (UnsafeRawBufferPointer) throws -> Value) rethrows -> Value {
     try withUnsafeBytes(body)
   }
 }
 
 extension ArraySlice: RawJSON where Element == UInt8 {
+  /// Hands the bytes over, without a copy where the value is contiguous.
   public func withJSONBytes<Value>(_ body: (UnsafeRawBufferPointer) throws -> Value) rethrows -> Value {
     try withUnsafeBytes(body)
   }

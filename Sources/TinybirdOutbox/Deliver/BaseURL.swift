@@ -4,9 +4,10 @@ internal import Foundation
 public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
   private let text: String
 
-  /// Takes the URL without a path, as Tinybird shows it for a workspace. `http://` is accepted for this machine alone
-  /// (127.0.0.0/8, `::1`, `localhost`): a token must not travel in the clear. Throws
-  /// ``OutboxError/Code/invalidConfiguration``.
+  /// Takes the URL without a path, as Tinybird shows it for a workspace.
+  ///
+  /// `http://` is accepted for this machine alone (127.0.0.0/8, `::1`, `localhost`): a token must not travel in the
+  /// clear. Throws ``OutboxError/Code/invalidConfiguration``.
   public init(_ text: String) throws(OutboxError) {
     let trimmed = text.trimmingWhitespace()
     guard let parts = URLComponents(string: String(trimmed)), let scheme = parts.scheme?.lowercased(),
@@ -43,6 +44,7 @@ public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
     "\(text)/v0/events?name=\(dataSource.rawValue)&wait=true"
   }
 
+  /// The URL, without anything secret.
   public var description: String { text }
 
   private static func isLoopback(_ host: String) -> Bool {
@@ -53,7 +55,9 @@ public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
     return plain == "localhost" || plain == "::1" || (isAddress && numbers[0] == "127")
   }
 
-  /// Letters, digits, `.`, `-`, `_`, and `[`, `]` and `:` of an IPv6 address. What was percent-encoded is not a host.
+  /// Letters, digits, `.`, `-`, `_`, and `[`, `]` and `:` of an IPv6 address.
+  ///
+  /// What was percent-encoded is not a host.
   private static func isAllowedInHost(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

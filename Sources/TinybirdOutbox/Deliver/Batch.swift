@@ -7,8 +7,9 @@ public enum Inserted: String, Sendable, Codable, CaseIterable {
   /// All rows are there, in the data source or in its quarantine.
   case yes
 
-  /// What is known after a further attempt that taught `answer`. A doubt is never taken back by a later refusal, only by
-  /// an acknowledgement.
+  /// What is known after a further attempt that taught `answer`.
+  ///
+  /// A doubt is never taken back by a later refusal, only by an acknowledgement.
   func combined(with answer: Inserted) -> Inserted {
     switch (self, answer) {
     case (_, .yes), (.yes, _): .yes
@@ -47,7 +48,9 @@ struct Batch: Equatable, Sendable {
 
 /// The most that one batch may hold.
 struct BatchLimits: Equatable, Sendable {
-  /// NDJSON bytes before compression. An event that is larger goes alone.
+  /// NDJSON bytes before compression.
+  ///
+  /// An event that is larger goes alone.
   var maximumBytes: Int
   var maximumEvents: Int
 }

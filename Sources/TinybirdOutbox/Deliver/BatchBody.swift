@@ -1,12 +1,15 @@
 internal import NIOCore
 
-/// Reads a batch from the store, chunk by chunk, and makes the body of its request. A retry reads it again: only finished
-/// bodies are kept in memory.
+/// Reads a batch from the store, chunk by chunk, and makes the body of its request.
+///
+/// A retry reads it again: only finished bodies are kept in memory.
 struct BatchBody {
   let reader: StoreReader
   let compressionLevel: Int?
 
-  /// The request's body. Throws ``ChunkTable/Damage`` where a chunk cannot be trusted.
+  /// The request's body.
+  ///
+  /// Throws ``ChunkTable/Damage`` where a chunk cannot be trusted.
   func make(_ batch: Batch, of dataSource: Int64) async throws -> ByteBuffer {
     var sink = try BodySink(compressionLevel: compressionLevel, byteCount: batch.byteCount)
     switch batch.kind {
@@ -42,8 +45,9 @@ struct BatchBody {
   }
 }
 
-/// Collects the body, compressed or as it is. The last newline is left out: an event of exactly the service's limit must
-/// not go over it.
+/// Collects the body, compressed or as it is.
+///
+/// The last newline is left out: an event of exactly the service's limit must not go over it.
 private struct BodySink: ~Copyable {
   private var compressor: GzipCompressor?
   private var plain = ByteBuffer()
@@ -87,7 +91,9 @@ struct ReplayPage: Sendable {
 }
 
 extension StoreSnapshot {
-  /// The dead letters of a replay behind `key`, about a mebibyte of them. No last key: there are no more.
+  /// The dead letters of a replay behind `key`, about a mebibyte of them.
+  ///
+  /// No last key: there are no more.
   func replayPage(of batch: Batch.ID, after key: Int64) throws -> ReplayPage {
     var page = ReplayPage(bytes: [], lastKey: nil)
     try connection.forEachRow(SQL.selectReplaying, batch, key) { row in

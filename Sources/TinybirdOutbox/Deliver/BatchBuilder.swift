@@ -14,8 +14,10 @@ struct BatchBuilder {
     self.limits = limits
   }
 
-  /// Offers the next chunk. Returns false where the batch is full without it. The first chunk always fits: chunks are
-  /// never divided when a batch is formed.
+  /// Offers the next chunk.
+  ///
+  /// Returns false where the batch is full without it. The first chunk always fits: chunks are never divided when a
+  /// batch is formed.
   mutating func offer(firstSequence: Int64, eventCount: Int, byteCount: Int) -> Bool {
     let last = firstSequence + Int64(eventCount) - 1
     guard let current = plan else {

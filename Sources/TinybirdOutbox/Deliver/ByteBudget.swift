@@ -1,7 +1,9 @@
 internal import DequeModule
 internal import Synchronization
 
-/// A bound on the bytes that many tasks hold together. First come, first served.
+/// A bound on the bytes that many tasks hold together.
+///
+/// First come, first served.
 final class ByteBudget: Sendable {
   private struct Waiter {
     let byteCount: Int
@@ -21,8 +23,10 @@ final class ByteBudget: Sendable {
     state = Mutex(State(free: capacity))
   }
 
-  /// Waits for room and returns what was taken: what is larger than the whole budget gets all of it. Give it back with
-  /// ``release(_:)``. It does not end early when the task is cancelled: who holds a part always gives it back.
+  /// Waits for room and returns what was taken: what is larger than the whole budget gets all of it.
+  ///
+  /// Give it back with ``release(_:)``. It does not end early when the task is cancelled: who holds a part always gives
+  /// it back.
   func acquire(_ byteCount: Int) async -> Int {
     let wanted = min(byteCount, capacity)
     await withCheckedContinuation { continuation in

@@ -6,8 +6,9 @@
   internal import Musl
 #endif
 
-/// The right to deliver from an outbox: one process at a time, by `flock` on a file beside the database. The kernel gives
-/// it back when the process ends, however it ends. Close-on-exec, so that no child process keeps it.
+/// The right to deliver from an outbox: one process at a time, by `flock` on a file beside the database.
+///
+/// The kernel gives it back when the process ends, however it ends. Close-on-exec, so that no child process keeps it.
 final class DeliveryLock: Sendable {
   private let descriptor: Int32
 

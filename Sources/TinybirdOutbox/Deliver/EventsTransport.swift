@@ -10,7 +10,8 @@ struct EventsRequest: Sendable {
 
 /// The seam to the network: HTTP in earnest, a script in the simulation.
 protocol EventsTransport: Sendable {
-  /// Sends and says what came back. It never throws: every fault is an outcome. A cancelled task yields
-  /// ``Outcome/NoAnswer/cancelled``.
+  /// Sends and says what came back.
+  ///
+  /// It never throws: every fault is an outcome. A cancelled task yields ``Outcome/NoAnswer/cancelled``.
   func send(_ request: EventsRequest) async -> Outcome
 }

@@ -12,7 +12,9 @@ internal import Synchronization
 /// Redirects are off (a token must not travel), and so are the client's own retries: whether to send again is decided by
 /// the verdict table, which knows whether rows may be there.
 final class HTTPEventsTransport: EventsTransport {
-  /// What is read of an answer: 64 KiB. Answers of the Events API have a few hundred bytes.
+  /// What is read of an answer: 64 KiB.
+  ///
+  /// Answers of the Events API have a few hundred bytes.
   static let maximumBodyBytes = 64 << 10
 
   private let client: HTTPClient
@@ -43,7 +45,9 @@ final class HTTPEventsTransport: EventsTransport {
     client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 
-  /// Closes all connections. Nothing may be sent afterwards.
+  /// Closes all connections.
+  ///
+  /// Nothing may be sent afterwards.
   func shutdown() async {
     // What a shutdown can throw is a request that is still under way, and the engine has ended them all.
     try? await client.shutdown()

@@ -19,7 +19,9 @@ struct LaneDependencies: Sendable {
   var now: LaneTime { start.duration(to: .now) }
 }
 
-/// Runs ``LaneStateMachine`` for one data source: forms, sends, judges and settles. Lanes do not wait for each other.
+/// Runs ``LaneStateMachine`` for one data source: forms, sends, judges and settles.
+///
+/// Lanes do not wait for each other.
 actor Lane {
   nonisolated let id: Int64
   nonisolated let dataSource: DataSourceName
@@ -42,10 +44,13 @@ actor Lane {
 
   // MARK: From the engine
 
-  /// Sends until it is stopped and nothing is under way. A cancelled task ends what is under way.
+  /// Sends until it is stopped and nothing is under way.
+  ///
+  /// A cancelled task ends what is under way.
   func run() async {
+    // The group ends when every attempt has, each with its settlement written: also after a cancellation.
     await withDiscardingTaskGroup { sends in
-      while true {
+      while !Task.isCancelled {
         switch machine.next(now: dependencies.now) {
         case .send(let batch):
           guard await markSending(batch) else { continue }
@@ -56,12 +61,14 @@ actor Lane {
         case .wait(let until):
           dependencies.didChange()
           await wait(until: until)
-          if Task.isCancelled { machine.stop() }
-          if let graceEnds, graceEnds <= .now { sends.cancelAll() }
+          guard let graceEnds, graceEnds <= .now else { continue }
+          sends.cancelAll()
+          return
         case .finish:
           return
         }
       }
+      machine.stop()
     }
   }
 
@@ -84,12 +91,12 @@ actor Lane {
 
   private func wait(until: LaneTime?) async {
     let next = until.map { dependencies.start + $0 }
-    // A cancelled task returns from every wait at once: it waits for its last answers without a deadline.
     await wakeup.wait(until: [next, graceEnds].compactMap { $0 }.min())
   }
 
-  /// Reads lane and batches anew after a command of an operator. What the lane itself changes meanwhile makes the reading
-  /// stale, so that it is read again.
+  /// Reads lane and batches anew after a command of an operator.
+  ///
+  /// What the lane itself changes meanwhile makes the reading stale, so that it is read again.
   private func reload() async {
     for _ in 0..<Self.maximumReloads {
       let mark = changeCount
@@ -201,8 +208,10 @@ actor Lane {
     machine.settled(settlement, parts: parts)
   }
 
-  /// An answer is never thrown away: the ledger is written as soon as it can be. Nil where another process has settled the
-  /// batch, which the lock for delivery excludes unless somebody deleted the lock file.
+  /// An answer is never thrown away: the ledger is written as soon as it can be.
+  ///
+  /// Nil where another process has settled the batch, which the lock for delivery excludes unless somebody deleted the
+  /// lock file.
   private func commit(_ settlement: Settlement, _ attempt: Ledger.Attempt, _ batch: Batch) async -> [Batch]? {
     var failures = 0
     while true {

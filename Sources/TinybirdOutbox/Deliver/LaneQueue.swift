@@ -1,4 +1,6 @@
-/// The batches of a lane that are not settled, in the order of their events. Pure bookkeeping of ``LaneStateMachine``.
+/// The batches of a lane that are not settled, in the order of their events.
+///
+/// Pure bookkeeping of ``LaneStateMachine``.
 struct LaneQueue: Equatable {
   private struct Entry: Equatable {
     var batch: Batch
@@ -78,7 +80,9 @@ struct LaneQueue: Equatable {
 
   mutating func noteSuccess() { deliveredCount += 1 }
 
-  /// Notes a failure. Returns the batch's own failures where others were delivered since it last failed, else nil.
+  /// Notes a failure.
+  ///
+  /// Returns the batch's own failures where others were delivered since it last failed, else nil.
   mutating func noteFailure(_ id: Batch.ID) -> Int? {
     var ownFailures: Int?
     let delivered = deliveredCount
@@ -101,7 +105,9 @@ struct LaneQueue: Equatable {
     return count
   }
 
-  /// Takes over what the outbox says is pending. What is under way stays as it is.
+  /// Takes over what the outbox says is pending.
+  ///
+  /// What is under way stays as it is.
   mutating func synchronise(with batches: [Batch], notBefore: (Batch) -> LaneTime?) {
     let known = Dictionary(entries.map { ($0.batch.id, $0) }) { first, _ in first }
     let pending = Set(batches.map(\.id))

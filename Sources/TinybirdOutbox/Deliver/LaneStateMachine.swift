@@ -1,4 +1,6 @@
-/// One lane: what to send next, and what an answer means for batch and lane. Pure: no clock, no socket, no store.
+/// One lane: what to send next, and what an answer means for batch and lane.
+///
+/// Pure: no clock, no socket, no store.
 ///
 /// ``Condition`` has these transitions:
 /// - open → backingOff (a failure), held (a verdict or an operator)
@@ -44,11 +46,15 @@ struct LaneStateMachine {
   private var unacknowledgedInRow = 0
   private var refusalsInRow = 0
   private var lastProbeWasOldest = false
-  /// Whether the hold was probed. A probe starts when nothing else is under way, so that every answer from then on is to
-  /// a request that was sent after the hold began.
+  /// Whether the hold was probed.
+  ///
+  /// A probe starts when nothing else is under way, so that every answer from then on is to a request that was sent
+  /// after the hold began.
   private var hasProbedHold = false
 
-  /// A lane as the outbox stores it. Stored waits are capped, so that a clock that was set back cannot stop a lane.
+  /// A lane as the outbox stores it.
+  ///
+  /// Stored waits are capped, so that a clock that was set back cannot stop a lane.
   init(_ record: LaneRecord, batches: [Batch], settings: LaneSettings, now: LaneTime, wallNow: WallTime) {
     self.settings = settings
     failures = record.failures
@@ -229,7 +235,9 @@ struct LaneStateMachine {
 // MARK: - What an answer means
 
 extension LaneStateMachine {
-  /// Turns a verdict on a batch that is under way into what the ledger is to record. `fraction` is random in 0..<1.
+  /// Turns a verdict on a batch that is under way into what the ledger is to record.
+  ///
+  /// `fraction` is random in 0..<1.
   mutating func judge(
     _ id: Batch.ID, _ verdict: Verdict, status: Int?, now: LaneTime, fraction: Double
   ) -> Settlement {
@@ -297,8 +305,10 @@ extension LaneStateMachine {
     return isPaused && !wasHeld ? .backOff(failures: 0, delay: pausedUntil - now) : .open
   }
 
-  /// Whether a delivery just now shows that the reason of a hold is gone. A request that was under way when the hold began
-  /// says nothing about a token, a host or a redirect; but that not every event is refused, it does.
+  /// Whether a delivery just now shows that the reason of a hold is gone.
+  ///
+  /// A request that was under way when the hold began says nothing about a token, a host or a redirect; but that not
+  /// every event is refused, it does.
   private func isDisproved(_ hold: LaneRecord.Hold) -> Bool {
     switch hold.kind {
     case .byOperator: false
@@ -347,7 +357,9 @@ extension LaneStateMachine {
     backOff(for: delay, isAsked: true, now: now, &settlement)
   }
 
-  /// Of waits that overlap the longer one counts. A lane that is held stays held.
+  /// Of waits that overlap the longer one counts.
+  ///
+  /// A lane that is held stays held.
   private mutating func backOff(
     for delay: Duration, isAsked: Bool, now: LaneTime, _ settlement: inout Settlement
   ) {
@@ -386,8 +398,10 @@ extension LaneStateMachine {
     settlement.lane = .hold(kind, status: status)
   }
 
-  /// The wait that an answer asks for. None may stop a lane for longer than the longest wait; and to ask for no wait at all
-  /// is not to ask: a service that fails and says so would be sent one request after the other.
+  /// The wait that an answer asks for.
+  ///
+  /// None may stop a lane for longer than the longest wait; and to ask for no wait at all is not to ask: a service that
+  /// fails and says so would be sent one request after the other.
   private func asked(_ after: Duration?) -> Duration? {
     after.flatMap { $0 > .zero ? min($0, settings.retryPolicy.maximumDelay) : nil }
   }

@@ -3,9 +3,13 @@ typealias LaneTime = Duration
 
 /// The service's limits for one data source.
 public struct RateLimits: Sendable, Equatable {
-  /// Requests a second. Default: 100, the lower of the two figures in the service's documentation.
+  /// Requests a second.
+  ///
+  /// Default: 100, the lower of the two figures in the service's documentation.
   public var requestsPerSecond: Double
-  /// Bytes a second, before compression. Default: 20,000,000.
+  /// Bytes a second, before compression.
+  ///
+  /// Default: 20,000,000.
   public var bytesPerSecond: Double
 
   /// Every parameter has the default that its property names.

@@ -4,7 +4,9 @@ enum Redaction {
   static let mark = "[token]"
 
   /// An excerpt of `body` as text, without `token` and without anything else that looks like one, cut to
-  /// ``Ledger/maximumAnswerBytes``. Nil where the body is empty.
+  /// ``Ledger/maximumAnswerBytes``.
+  ///
+  /// Nil where the body is empty.
   static func excerpt(_ body: [UInt8], token: Token?) -> String? {
     guard !body.isEmpty else { return nil }
     var bytes = body

@@ -2,8 +2,9 @@ internal import Foundation
 
 /// How long an answer asks to wait.
 enum RetryAfter {
-  /// `Retry-After` in seconds or as an HTTP date, else `X-RateLimit-Reset` in seconds. What cannot be read counts as not
-  /// there; a date that has passed is no wait.
+  /// `Retry-After` in seconds or as an HTTP date, else `X-RateLimit-Reset` in seconds.
+  ///
+  /// What cannot be read counts as not there; a date that has passed is no wait.
   static func parse(retryAfter: String?, rateLimitReset: String?, now: WallTime) -> Duration? {
     if let text = retryAfter?.trimmingWhitespace() {
       if let wait = seconds(text) { return wait }

@@ -11,14 +11,21 @@
 /// The first rows are the service's advice, three to five times with exponential backoff, with full jitter so that many
 /// apps do not come back at the same moment. Then the lane is in *outage*: it asks rarely, and never gives up.
 public struct RetryPolicy: Sendable, Equatable {
-  /// The longest wait after the first failure; it doubles with each. Default: 0.5 s.
+  /// The longest wait after the first failure; it doubles with each.
+  ///
+  /// Default: 0.5 s.
   public var firstDelay: Duration
-  /// The attempts of a burst; with as many failures in a row the lane is in outage. Default: 5, the upper end of what the
-  /// service advises.
+  /// The attempts of a burst; with as many failures in a row the lane is in outage.
+  ///
+  /// Default: 5, the upper end of what the service advises.
   public var burstAttempts: Int
-  /// The longest wait before the first probe of an outage; it doubles with each. Default: 30 s.
+  /// The longest wait before the first probe of an outage; it doubles with each.
+  ///
+  /// Default: 30 s.
   public var firstProbeDelay: Duration
-  /// No wait is longer, whatever an answer's `Retry-After` says. Default: 5 minutes.
+  /// No wait is longer, whatever an answer's `Retry-After` says.
+  ///
+  /// Default: 5 minutes.
   public var maximumDelay: Duration
 
   /// Every parameter has the default that its property names.

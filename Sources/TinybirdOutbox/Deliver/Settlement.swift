@@ -52,7 +52,9 @@ public enum DeadReason: String, Sendable, Codable, CaseIterable {
   /// The service failed half-way, so that sending again can duplicate (422).
   case partlyInserted = "partly_inserted"
   /// The batch met a fault of the path: a token without the right (401, 403), a workspace that is not in this cluster
-  /// (404), or a status that the service does not document. The lane was held behind it.
+  /// (404), or a status that the service does not document.
+  ///
+  /// The lane was held behind it.
   case requestRefused = "request_refused"
   /// The application gave up on it by its own limit.
   case givenUp = "given_up"
@@ -70,7 +72,9 @@ enum LaneChange: Equatable, Sendable {
 
 /// Why a lane sends nothing until somebody, or a probe, says otherwise.
 public enum HoldKind: String, Sendable, Codable, CaseIterable {
-  /// An operator asked for it. Only an operator ends it.
+  /// An operator asked for it.
+  ///
+  /// Only an operator ends it.
   case byOperator = "operator"
   /// 401 or 403: the token is missing, unknown, or lacks the right to append.
   case unauthorized

@@ -19,8 +19,9 @@ struct SuccessBody: Equatable {
       successful: Self.count(object?["successful_rows"]), quarantined: Self.count(object?["quarantined_rows"]))
   }
 
-  /// More rows than a request can carry are no count. It also keeps sums of counts, here and in the outbox, from
-  /// overflowing.
+  /// More rows than a request can carry are no count.
+  ///
+  /// It also keeps sums of counts, here and in the outbox, from overflowing.
   private static let maximumCount = 1 << 30
 
   /// A count that is negative, no whole number, or too large, counts as missing.

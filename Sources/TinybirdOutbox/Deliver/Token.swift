@@ -1,10 +1,13 @@
-/// A Tinybird token with the right to append. It shows itself to nobody: `description`, mirrors and dumps are redacted.
+/// A Tinybird token with the right to append.
+///
+/// It shows itself to nobody: `description`, mirrors and dumps are redacted.
 public struct Token: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
   /// The secret, for the `Authorization` header alone.
-  let value: String
+  package let value: String
 
-  /// Takes the text of a token; white space around it is dropped. Throws
-  /// ``OutboxError/Code/invalidConfiguration`` where it is empty or cannot stand in an HTTP header.
+  /// Takes the text of a token; white space around it is dropped.
+  ///
+  /// Throws ``OutboxError/Code/invalidConfiguration`` where it is empty or cannot stand in an HTTP header.
   public init(_ text: String) throws(OutboxError) {
     let trimmed = text.trimmingWhitespace()
     guard !trimmed.isEmpty else {
@@ -17,14 +20,19 @@ public struct Token: Sendable, Hashable, CustomStringConvertible, CustomDebugStr
     value = String(trimmed)
   }
 
+  /// `[token]`, whatever the token is.
   public var description: String { "[token]" }
+  /// `[token]`, whatever the token is.
   public var debugDescription: String { description }
+  /// A mirror that shows nothing.
   public var customMirror: Mirror { Mirror(self, children: []) }
 }
 
 /// Gives the token for a data source, each time a batch is sent: so that a token can be rotated while the app runs.
 public protocol TokenProvider: Sendable {
-  /// Called before every request. What it throws makes the lane back off; nothing is lost.
+  /// Called before every request.
+  ///
+  /// What it throws makes the lane back off; nothing is lost.
   func token(for dataSource: DataSourceName) async throws -> Token
 }
 
@@ -35,6 +43,7 @@ public struct StaticToken: TokenProvider {
   /// Takes the token.
   public init(_ token: Token) { value = token }
 
+  /// The one token.
   public func token(for dataSource: DataSourceName) -> Token { value }
 }
 

@@ -1,18 +1,22 @@
 internal import Foundation
 
 /// Tokens from a file: one token, or a line `data source = token` for each data source, `* = token` for all others.
+///
 /// Lines that start with `#` are comments.
 ///
 /// The file is read for each request, so that a token is rotated by replacing the file.
 public struct TokenFile: TokenProvider {
   private let path: String
 
-  /// Names the file. Throws where it cannot be read or understood now.
+  /// Names the file.
+  ///
+  /// Throws where it cannot be read or understood now.
   public init(path: String) throws(OutboxError) {
     self.path = path
     _ = try read()
   }
 
+  /// Reads the file and returns the line for `dataSource`, else that for `*`.
   public func token(for dataSource: DataSourceName) throws -> Token {
     let tokens = try read()
     guard let token = tokens[dataSource.rawValue] ?? tokens["*"] else {
@@ -23,7 +27,8 @@ public struct TokenFile: TokenProvider {
     return token
   }
 
-  private func read() throws(OutboxError) -> [String: Token] {
+  /// The tokens by data source, `*` for all others.
+  package func read() throws(OutboxError) -> [String: Token] {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw OutboxError(.invalidConfiguration, "cannot read the token file \(path); check path and mode")
     }

@@ -1,24 +1,28 @@
 internal import Synchronization
 
-/// Something happened: look again. Signals that come while nobody waits are kept as one.
+/// Something happened: look again.
+///
+/// Signals that come while nobody waits are kept as one.
 final class Wakeup: Sendable {
   private struct State {
     var isSignalled = false
-    var waiter: CheckedContinuation<Void, Never>?
+    var nextID = 0
+    var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
   }
 
   private let state = Mutex(State())
 
+  /// Wakes all who wait.
   func signal() {
-    let waiter = state.withLock { state in
-      state.isSignalled = state.waiter == nil
-      defer { state.waiter = nil }
-      return state.waiter
+    let waiters = state.withLock { state in
+      state.isSignalled = state.waiters.isEmpty
+      defer { state.waiters = [:] }
+      return state.waiters
     }
-    waiter?.resume()
+    for waiter in waiters.values { waiter.resume() }
   }
 
-  /// Returns at the next signal, at `deadline`, or when the task is cancelled. One waiter at a time.
+  /// Returns at the next signal, at `deadline`, or when the task is cancelled.
   func wait(until deadline: ContinuousClock.Instant?) async {
     guard let deadline else {
       await waitForSignal()
@@ -33,24 +37,26 @@ final class Wakeup: Sendable {
   }
 
   private func waitForSignal() async {
+    let id = state.withLock { state in
+      state.nextID += 1
+      return state.nextID
+    }
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let isOver = state.withLock { state in
-          guard !state.isSignalled, !Task.isCancelled else {
-            // A cancelled wait leaves the signal for the next.
-            if !Task.isCancelled { state.isSignalled = false }
+          // A cancelled wait leaves the signal for the next.
+          if Task.isCancelled { return true }
+          if state.isSignalled {
+            state.isSignalled = false
             return true
           }
-          state.waiter = continuation
+          state.waiters[id] = continuation
           return false
         }
         if isOver { continuation.resume() }
       }
     } onCancel: {
-      let waiter = state.withLock { state in
-        defer { state.waiter = nil }
-        return state.waiter
-      }
+      let waiter = state.withLock { $0.waiters.removeValue(forKey: id) }
       waiter?.resume()
     }
   }

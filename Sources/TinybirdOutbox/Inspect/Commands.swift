@@ -6,12 +6,18 @@ public struct ReplayReport: Sendable, Equatable {
   public var batches = 0
   /// Dead letters that were left alone because they may be in Tinybird already.
   public var leftBecauseMaybeInserted = 0
+
+  package init() {}
 }
 
-/// Commands of an operator. They are rows in the outbox: whichever process delivers finds them within a moment.
+/// Commands of an operator.
+///
+/// They are rows in the outbox: whichever process delivers finds them within a moment.
 extension Outbox {
-  /// Sends dead letters again. They are *replaying* until the service has answered: delivered ones leave the table, refused
-  /// ones return with one attempt more. A crash changes nothing of that.
+  /// Sends dead letters again.
+  ///
+  /// They are *replaying* until the service has answered: delivered ones leave the table, refused ones return with one
+  /// attempt more. A crash changes nothing of that.
   ///
   /// - Parameters:
   ///   - filter: Which.
@@ -38,13 +44,17 @@ extension Outbox {
     return report
   }
 
-  /// Sends delivered events once more, for example after rows were lost in Tinybird. They stay delivered and are counted
-  /// once; every row of them will be there twice unless the first was removed. Returns how many events that are.
+  /// Sends delivered events once more, for example after rows were lost in Tinybird.
+  ///
+  /// They stay delivered and are counted once; every row of them will be there twice unless the first was removed.
+  /// Returns how many events that are.
   public func resend(_ range: AddressRange) async throws -> ReplayReport {
     try await committer.perform { try Ledger(transaction: $0).resend(range) }
   }
 
-  /// Throws dead letters away, for good. Returns how many.
+  /// Throws dead letters away, for good.
+  ///
+  /// Returns how many.
   public func discard(matching filter: DeadLetterFilter) async throws -> Int {
     var filter = filter
     filter.isReplaying = false
@@ -58,7 +68,9 @@ extension Outbox {
     }
   }
 
-  /// Gives a dead letter another JSON, which is checked as an append checks it; the old one is gone. Replay it afterwards.
+  /// Gives a dead letter another JSON, which is checked as an append checks it; the old one is gone.
+  ///
+  /// Replay it afterwards.
   public func repair(_ address: Address, with json: some RawJSON) async throws {
     var packer = EventPacker()
     try json.withJSONBytes { try door.admit($0, to: address.dataSource, index: 0, into: &packer) }
@@ -66,7 +78,9 @@ extension Outbox {
     try await committer.perform { try DeadLetterTable(transaction: $0).repair(address, with: Array(bytes)) }
   }
 
-  /// Stops sending to a data source; appends go on. What is under way may still be answered.
+  /// Stops sending to a data source; appends go on.
+  ///
+  /// What is under way may still be answered.
   public func hold(_ dataSource: DataSourceName) async throws {
     try await committer.perform { try Ledger(transaction: $0).command(.hold, dataSource) }
   }
@@ -85,7 +99,9 @@ extension Outbox {
     return report
   }
 
-  /// Cuts every wait of a data source short: the next attempt is now. A hold stays.
+  /// Cuts every wait of a data source short: the next attempt is now.
+  ///
+  /// A hold stays.
   public func deliverNow(_ dataSource: DataSourceName) async throws {
     try await committer.perform { try Ledger(transaction: $0).command(.deliverNow, dataSource) }
   }
@@ -145,7 +161,9 @@ extension Ledger {
 extension DeadLetterTable {
   private static let stepCount = 10_000
 
-  /// Puts up to ten thousand dead letters into replay batches. `next` is where to go on, nil at the end.
+  /// Puts up to ten thousand dead letters into replay batches.
+  ///
+  /// `next` is where to go on, nil at the end.
   func startReplay(
     matching filter: DeadLetterFilter, after key: Int64, mayDuplicate: Bool, limits: BatchLimits
   ) throws -> (report: ReplayReport, next: Int64?) {
@@ -189,7 +207,9 @@ extension DeadLetterTable {
     try transaction.connection.execute(SQL.bumpCommandCount, dataSource)
   }
 
-  /// Throws up to ten thousand dead letters away. Returns how many.
+  /// Throws up to ten thousand dead letters away.
+  ///
+  /// Returns how many.
   func discard(matching filter: DeadLetterFilter) throws -> Int {
     let keys = try transaction.connection.rows(
       SQL.selectDeadKeys, bindings: filter.bindings(after: 0, limit: Self.stepCount)

@@ -1,6 +1,8 @@
 public import struct Foundation.Date
 
-/// An event that the service refused, with its reason. It stays until an operator replays or discards it.
+/// An event that the service refused, with its reason.
+///
+/// It stays until an operator replays or discards it.
 public struct DeadLetter: Sendable, Equatable {
   /// Where it lives.
   public var address: Address

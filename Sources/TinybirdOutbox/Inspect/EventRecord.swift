@@ -4,7 +4,9 @@ public import struct Foundation.Date
 public struct EventRecord: Sendable, Equatable {
   /// Where it lives.
   public var address: Address
-  /// What its range of the ledger is. An event that is being replayed counts as dead until that is delivered.
+  /// What its range of the ledger is.
+  ///
+  /// An event that is being replayed counts as dead until that is delivered.
   public var state: RangeState
   /// The JSON as it was stored; nil where its chunk is damaged.
   public var json: String?
@@ -65,7 +67,9 @@ extension Outbox {
     return events
   }
 
-  /// The requests that concerned events of a range, the latest first. The log keeps the last 10,000 of the outbox.
+  /// The requests that concerned events of a range, the latest first.
+  ///
+  /// The log keeps the last 10,000 of the outbox.
   public func attempts(for range: AddressRange, limit: Int = 100) async throws -> [AttemptRecord] {
     try await inspector.read { snapshot in
       guard let lane = try snapshot.lane(range.dataSource) else { return [] }

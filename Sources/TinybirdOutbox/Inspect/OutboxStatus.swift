@@ -11,7 +11,9 @@ public struct OutboxStatus: Sendable, Equatable {
   public var formatVersion: Int
   /// Bytes on disk: database, log and shared memory file.
   public var fileBytes: Int64
-  /// The process that delivers, or nil where none does. A number that a killed process left behind is not shown.
+  /// The process that delivers, or nil where none does.
+  ///
+  /// A number that a killed process left behind is not shown.
   public var delivererProcessID: Int?
   /// By name.
   public var dataSources: [DataSourceStatus]
@@ -28,8 +30,9 @@ public struct OutboxStatus: Sendable, Equatable {
   private func sum(_ count: KeyPath<DataSourceStatus, Int>) -> Int { dataSources.reduce(0) { $0 + $1[keyPath: count] } }
 }
 
-/// One data source: its events by state, and its lane. The counts add up: appended = pending + delivered + dead +
-/// discarded + damaged.
+/// One data source: its events by state, and its lane.
+///
+/// The counts add up: appended = pending + delivered + dead + discarded + damaged.
 public struct DataSourceStatus: Sendable, Equatable {
   /// The name.
   public var dataSource: DataSourceName
@@ -92,7 +95,9 @@ public enum LaneStatus: Sendable, Equatable {
 }
 
 extension Outbox {
-  /// What is in the outbox now. Its cost does not grow with what is pending.
+  /// What is in the outbox now.
+  ///
+  /// Its cost does not grow with what is pending.
   public func status() async throws -> OutboxStatus {
     let burst = configuration.delivery?.retryPolicy.burstAttempts ?? RetryPolicy().burstAttempts
     let isDelivered = DeliveryLock.isHeld(file)

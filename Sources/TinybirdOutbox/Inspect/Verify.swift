@@ -13,6 +13,8 @@ public struct VerifyReport: Sendable, Equatable {
   /// What is wrong, at most a thousand entries.
   public var problems: [String] = []
 
+  package init() {}
+
   /// The sum that must come out for a data source: nothing came from nowhere, nothing went nowhere.
   public struct Conservation: Sendable, Equatable {
     /// The name.
@@ -41,8 +43,10 @@ public struct VerifyReport: Sendable, Equatable {
 }
 
 extension Outbox {
-  /// Checks everything: the database's own structure, every chunk's checksum, that chunks and ledger cover each sequence
-  /// without hole or overlap, and that the counts add up. It reads the whole file in small steps while others work.
+  /// Checks everything: the database's own structure, every chunk's checksum, that chunks and ledger cover each
+  /// sequence without hole or overlap, and that the counts add up.
+  ///
+  /// It reads the whole file in small steps while others work.
   ///
   /// - Parameter progress: Called now and then with the events checked so far and those there are.
   public func verify(progress: @Sendable (Int, Int) -> Void = { _, _ in }) async throws -> VerifyReport {
@@ -65,8 +69,10 @@ extension Outbox {
   }
 }
 
-/// Checks one data source in steps. Each step is a snapshot of its own: what was appended, batched or settled since the
-/// walk began lies behind `lane` and is not judged.
+/// Checks one data source in steps.
+///
+/// Each step is a snapshot of its own: what was appended, batched or settled since the walk began lies behind `lane`
+/// and is not judged.
 struct VerifyWalk: Sendable {
   /// Chunks of one step: some mebibytes at most, so that no snapshot lives long.
   private static let chunksPerStep = 8

@@ -37,7 +37,9 @@ final class Checkpointer {
     pagesAtLastRun = logPages.count
   }
 
-  /// How many pages the log holds, as of the last commit. Only touched on the writer's thread.
+  /// How many pages the log holds, as of the last commit.
+  ///
+  /// Only touched on the writer's thread.
   private final class LogPages {
     var count: Int32 = 0
   }

@@ -17,7 +17,9 @@ struct ChunkTable {
     var what: String
   }
 
-  /// The events from `sequence` on, to the end of its chunk or of `limit`. Throws ``Damage``.
+  /// The events from `sequence` on, to the end of its chunk or of `limit`.
+  ///
+  /// Throws ``Damage``.
   func slice(from sequence: Int64, upTo limit: Int64, in dataSource: Int64) throws -> Slice {
     let key = try SequenceKey(dataSource: dataSource, sequence: sequence)
     let lowest = try SequenceKey(dataSource: dataSource, sequence: 0)

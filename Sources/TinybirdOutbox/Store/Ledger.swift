@@ -1,4 +1,6 @@
-/// Work on the ledger of batches: forming, sending, settling. Each method is one step of a write transaction.
+/// Work on the ledger of batches: forming, sending, settling.
+///
+/// Each method is one step of a write transaction.
 struct Ledger {
   let transaction: StoreTransaction
   private var connection: SQLiteConnection { transaction.connection }
@@ -36,7 +38,9 @@ struct Ledger {
     guard connection.changedRowCount == 1 else { throw Self.settledError(id) }
   }
 
-  /// After a crash or a kill: what was under way may have arrived. Returns how many batches that concerns.
+  /// After a crash or a kill: what was under way may have arrived.
+  ///
+  /// Returns how many batches that concerns.
   func recoverInterrupted() throws -> Int {
     try connection.execute(SQL.recoverInterrupted)
     return connection.changedRowCount
@@ -69,7 +73,9 @@ struct Ledger {
     var answer: String?
   }
 
-  /// Writes down all that one answer changes. Returns the batches that take the place of a batch that was split.
+  /// Writes down all that one answer changes.
+  ///
+  /// Returns the batches that take the place of a batch that was split.
   func settle(_ settlement: Settlement, attempt: Attempt) throws -> [Batch] {
     guard let stored = try storedBatch(settlement.batch) else { throw Self.settledError(settlement.batch) }
     let isUncertain = settlement.inserted == .maybe

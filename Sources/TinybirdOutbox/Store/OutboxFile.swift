@@ -21,8 +21,8 @@ struct OutboxFile: Sendable {
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
-  /// Makes sure that a file is there. Returns whether it was made, with mode 0600, by this call.
-  func prepare(create: Bool) throws(OutboxError) -> Bool {
+  /// Makes sure that a file is there; one that is made has mode 0600.
+  func prepare(create: Bool) throws(OutboxError) {
     guard !path.isEmpty, !path.utf8.contains(0) else {
       throw OutboxError(.notFound, "the path of the outbox is empty or holds a NUL byte")
     }
@@ -46,25 +46,24 @@ struct OutboxFile: Sendable {
           "cannot open the outbox \(path): this user may not write to it or to its directory (reading needs that too, for the files -wal and -shm beside it); check owner and mode"
         )
       }
-      return false
+      return
     }
     guard create else {
       throw OutboxError(.notFound, "there is no outbox at \(path); check the path, or append a first event to make one")
     }
-    return try createFile()
+    try createFile()
   }
 
   /// `O_EXCL`: where this succeeds nobody had the file open, so closing it drops nobody's lock.
-  private func createFile() throws(OutboxError) -> Bool {
+  private func createFile() throws(OutboxError) {
     let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {
-      if errno == EEXIST { return false }
+      if errno == EEXIST { return }
       throw OutboxError(
         errno == ENOSPC || errno == EDQUOT ? .diskFull : .notWritable,
         "cannot make the outbox \(path): \(systemMessage()); check that this user may write to \(directory)")
     }
     close(descriptor)
-    return true
   }
 
   /// Makes the directory entries durable: a synced file whose name is lost is lost too.

@@ -1,10 +1,13 @@
-/// Every setting of SQLite that the promise rests on, in one place. Each is set and read back; opening fails if SQLite
-/// did not take it.
+/// Every setting of SQLite that the promise rests on, in one place.
+///
+/// Each is set and read back; opening fails if SQLite did not take it.
 enum Pragmas {
   /// After a checkpoint the log shrinks to this: 64 MiB, so that one burst does not keep the disk for ever.
   static let journalSizeLimitBytes: Int64 = 64 << 20
 
-  /// The page cache of each connection: 8 MiB. Chunks are written and read once, so a larger one gains nothing.
+  /// The page cache of each connection: 8 MiB.
+  ///
+  /// Chunks are written and read once, so a larger one gains nothing.
   static let cacheKibibytes: Int64 = 8 << 10
 
   private enum Value: Equatable, CustomStringConvertible {

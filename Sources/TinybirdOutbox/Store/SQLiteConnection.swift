@@ -1,6 +1,8 @@
 internal import COutboxSQLite
 
-/// One connection of SQLite. Not `Sendable`: it lives and dies on the thread of the actor that owns it.
+/// One connection of SQLite.
+///
+/// Not `Sendable`: it lives and dies on the thread of the actor that owns it.
 ///
 /// Statements are prepared once and kept; each is reset before it is handed out again, also when the last use threw.
 final class SQLiteConnection {

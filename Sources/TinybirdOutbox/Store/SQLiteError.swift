@@ -4,7 +4,9 @@ internal import COutboxSQLite
 struct SQLiteError: Error, CustomStringConvertible {
   /// The extended result code.
   let code: Int32
-  /// SQLite's own words. They name tables and columns, never values.
+  /// SQLite's own words.
+  ///
+  /// They name tables and columns, never values.
   let message: String
   /// What was being done.
   let doing: String

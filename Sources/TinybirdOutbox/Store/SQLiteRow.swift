@@ -1,7 +1,9 @@
 internal import COutboxSQLite
 internal import struct Foundation.Date
 
-/// The current row of a running statement. It must not outlive the closure that it was handed to.
+/// The current row of a running statement.
+///
+/// It must not outlive the closure that it was handed to.
 struct SQLiteRow {
   let statement: OpaquePointer
 

@@ -3,13 +3,15 @@
 /// It lives in users' files for ever. A change is a new entry of ``migrations``, never an edit of an old one. Times are
 /// milliseconds since 1970 in UTC; byte counts are those of the NDJSON as sent, a newline behind each event.
 enum Schema {
-  /// Marks a file of our own in its header; `file(1)` shows it. The letters "TBOX".
+  /// Marks a file of our own in its header; `file(1)` shows it.
+  ///
+  /// The letters "TBOX".
   static let applicationID: Int64 = 0x5442_4F58
 
   /// What this version of the library reads and writes.
   static var formatVersion: Int64 { Int64(migrations.count) }
 
-  /// The script that leads from version n to n + 1, for n = 0, 1, …
+  /// The scripts that lead from version n to n + 1, from version 0 on.
   static let migrations = [version1]
 
   private static let version1 = """

@@ -7,7 +7,7 @@ enum StoreOpening {
   static func openForWriting(_ file: OutboxFile, create: Bool, newID: OutboxID, now: WallTime) throws
     -> SQLiteConnection
   {
-    let isOurs = try file.prepare(create: create)
+    try file.prepare(create: create)
     let connection = try SQLiteConnection(path: file.path)
     // Until the file is known to be ours nothing of it may change, not even by the checkpoint of a close.
     _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -35,7 +35,8 @@ enum StoreOpening {
         "the file \(file.path) is another application's database, not an outbox; check the path. The file was left as it is"
       )
     }
-    if isOurs || create { try file.syncDirectory() }
+    // Also where the file was there: whoever made it may have died before this.
+    if create { try file.syncDirectory() }
     return connection
   }
 
@@ -63,8 +64,9 @@ enum StoreOpening {
     return tableCount == 0 && isUnmarked ? .empty : .foreign
   }
 
-  /// Brings the schema to this version in one transaction. Two processes may come here at once: the second finds the
-  /// work done.
+  /// Brings the schema to this version in one transaction.
+  ///
+  /// Two processes may come here at once: the second finds the work done.
   private static func migrate(_ connection: SQLiteConnection, newID: OutboxID, now: WallTime) throws {
     try connection.execute("BEGIN IMMEDIATE")
     do {

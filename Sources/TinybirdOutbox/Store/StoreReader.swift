@@ -1,5 +1,6 @@
-/// A connection that only reads, on a thread of its own. Each call is a snapshot of its own and short, so that the log can
-/// be restarted behind it.
+/// A connection that only reads, on a thread of its own.
+///
+/// Each call is a snapshot of its own and short, so that the log can be restarted behind it.
 actor StoreReader {
   nonisolated let thread: ThreadExecutor
   nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }

@@ -21,7 +21,9 @@ actor StoreWriter {
     self.didCommit = didCommit
   }
 
-  /// Opens or creates the file. Returns the outbox's id.
+  /// Opens or creates the file.
+  ///
+  /// Returns the outbox's id.
   func open(create: Bool) throws(OutboxError) -> OutboxID {
     try withOutboxErrors {
       var generator = SystemRandomNumberGenerator()
@@ -38,7 +40,9 @@ actor StoreWriter {
     }
   }
 
-  /// Closes both connections. The last process to close an outbox folds the log into the file.
+  /// Closes both connections.
+  ///
+  /// The last process to close an outbox folds the log into the file.
   func close() {
     connection = nil
     checkpointer = nil
@@ -85,6 +89,7 @@ actor StoreWriter {
   }
 
   /// A job that refuses its own work (the event is gone, the batch was settled) must not take the others down with it.
+  ///
   /// What SQLite itself reports does: the transaction may not be whole any more.
   private func run(
     _ job: Committer.Job, _ fail: @Sendable (OutboxError) -> Void, in transaction: StoreTransaction
@@ -102,8 +107,9 @@ actor StoreWriter {
     }
   }
 
-  /// Rolls back and keeps the connection: the next commit writes the same frames of the log again. A new connection could
-  /// adopt frames that the kernel has dropped after the failed sync.
+  /// Rolls back and keeps the connection: the next commit writes the same frames of the log again.
+  ///
+  /// A new connection could adopt frames that the kernel has dropped after the failed sync.
   private func fail(
     _ group: [Committer.Entry], _ endings: [@Sendable (OutboxError?) -> Void], _ connection: SQLiteConnection,
     _ error: any Error

@@ -39,7 +39,9 @@ package final class ThreadExecutor: SerialExecutor {
   }
 }
 
-/// What the thread is to do. The thread holds this and not the executor, so that the executor can end.
+/// What the thread is to do.
+///
+/// The thread holds this and not the executor, so that the executor can end.
 private final class WorkQueue: Sendable {
   enum Work: Sendable {
     /// A job's actor is alive while it runs, and holds the executor.
