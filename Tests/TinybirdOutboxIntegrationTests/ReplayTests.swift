@@ -61,7 +61,7 @@ import Testing
 
   @Test func aRepairedEventIsSentAsRepaired() async throws {
     try await withRefusals { outbox, emulator in
-      let address = try Address(dataSource: DataSourceName("clicks"), sequence: 8)
+      let address = Address(dataSource: "clicks", sequence: 8)
       let refused = await #expect(throws: OutboxError.self) { try await outbox.repair(address, with: "{oops}") }
       #expect(refused?.code == .invalidEvent)
       let absent = await #expect(throws: OutboxError.self) {
@@ -153,7 +153,7 @@ import Testing
       }
       let delivering = Task { try await outbox.run() }
       try await outbox.resume("clicks")
-      try await emulator.waitForRows(count: 2)
+      try await waitUntil(outbox) { $0.deliveredEvents == 2 }
       delivering.cancel()
       try await delivering.value
       let unknown = await #expect(throws: OutboxError.self) { try await outbox.hold("nobody") }

@@ -55,7 +55,7 @@ import Testing
     try await withDelivery { outbox, emulator in
       try await outbox.append("{\"n\":1}", to: "clicks")
       let running = Task { try await outbox.run() }
-      try await emulator.waitForRows(count: 1)
+      try await waitUntil(outbox) { $0.deliveredEvents == 1 }
       running.cancel()
       try await running.value
       try await outbox.append("{\"n\":2}", to: "clicks")

@@ -1,13 +1,17 @@
 /// What an operator's command did.
 public struct ReplayReport: Sendable, Equatable {
   /// Events that are to be sent again.
-  public var events = 0
+  public var events: Int
   /// Batches that they are in.
-  public var batches = 0
+  public var batches: Int
   /// Dead letters that were left alone because they may be in Tinybird already.
-  public var leftBecauseMaybeInserted = 0
+  public var leftBecauseMaybeInserted: Int
 
-  package init() {}
+  package init(events: Int = 0, batches: Int = 0, leftBecauseMaybeInserted: Int = 0) {
+    self.events = events
+    self.batches = batches
+    self.leftBecauseMaybeInserted = leftBecauseMaybeInserted
+  }
 }
 
 /// Commands of an operator.
