@@ -89,7 +89,7 @@ public struct DeliveryConfiguration: Sendable {
   public var compresses = true
   /// zlib's level, 1 to 9.
   ///
-  /// Default: ``GzipCompressor/defaultLevel``.
+  /// Default: `GzipCompressor.defaultLevel`, see there for the figures.
   public var compressionLevel = GzipCompressor.defaultLevel
   /// The service's limits for each data source.
   public var rateLimits = RateLimits()

@@ -126,6 +126,21 @@ import Testing
     }
   }
 
+  @Test(arguments: [500, 422])
+  func theDoubtOfAReplayIsKept(status: Int) async throws {
+    try await withRefusals { outbox, emulator in
+      emulator.dataSources = [:]
+      emulator.faults = [FaultRule(times: 1, do: .answer(status, commit: .all))]
+      _ = try await outbox.replay(matching: DeadLetterFilter(AddressRange("clicks/4")))
+      try await outbox.deliverUntilEmpty()
+      // 422 brings it back as maybe inserted; 500 is retried.
+      _ = try await outbox.replay(matching: DeadLetterFilter(AddressRange("clicks/4")), mayDuplicate: true)
+      try await outbox.deliverUntilEmpty()
+      #expect(try await emulator.deliveries(of: "clicks").values.sorted().last == 2)
+      #expect(try await outbox.possibleDuplicates().map(\.description) == ["clicks/4"])
+    }
+  }
+
   @Test func deliveredEventsCanBeSentOnceMore() async throws {
     try await withDelivery { outbox, emulator in
       try await outbox.append(contentsOf: (1...10).map { "{\"n\":\($0)}" }, to: "clicks")
@@ -134,7 +149,12 @@ import Testing
       try await outbox.deliverUntilEmpty()
       let counts = try await emulator.deliveries(of: "clicks")
       #expect(counts.filter { $0.value == 2 }.keys.sorted() == ["{\"n\":3}", "{\"n\":4}", "{\"n\":5}"])
-      #expect(try await outbox.status().deliveredEvents == 10, "counted once")
+      let status = try await outbox.status()
+      #expect(status.deliveredEvents == 10, "counted once")
+      #expect(status.possibleDuplicates == 3)
+      #expect(try await outbox.possibleDuplicates().map(\.description) == ["clicks/3..5"])
+      let marked = try await outbox.events(in: AddressRange("clicks")).filter(\.mayBeDuplicated)
+      #expect(marked.map(\.address.sequence) == [3, 4, 5])
       try await expectSound(outbox)
     }
   }

@@ -5,8 +5,7 @@ struct JSONMemberName {
 
   /// Compares what the name means: `event\u005fid` is `event_id`.
   func matches(_ name: [UInt8]) -> Bool {
-    guard hasEscapes else { return raw.count == name.count && raw.elementsEqual(name) }
-    return unescaped() == name
+    hasEscapes ? unescaped() == name : raw.elementsEqual(name)
   }
 
   /// The name in UTF-8, or nil where a surrogate stands alone: no text has such a name.

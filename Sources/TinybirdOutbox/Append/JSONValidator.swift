@@ -6,7 +6,7 @@
 struct JSONValidator: Sendable {
   static let defaultMaximumDepth = 512
 
-  /// How deep objects and arrays may be nested; the event itself is level 1.
+  /// How deep objects and arrays may be nested, at least 1: the event itself is level 1.
   let maximumDepth: Int
   private let memberName: [UInt8]?
 
@@ -21,7 +21,6 @@ struct JSONValidator: Sendable {
     guard var scanner = JSONScanner(bytes) else { throw JSONValidationError(reason: .unexpectedEnd, offset: 0) }
     guard !scanner.isAtByteOrderMark else { throw scanner.failure(.byteOrderMark) }
     guard scanner.nextToken() == UInt8(ascii: "{") else { throw scanner.failure(.expectedObject) }
-    guard maximumDepth >= 1 else { throw scanner.failure(.tooDeep(maximum: maximumDepth)) }
     scanner.advance()
     var object = ValidatedObject(contentOffset: scanner.index)
     if scanner.nextToken() == UInt8(ascii: "}") {

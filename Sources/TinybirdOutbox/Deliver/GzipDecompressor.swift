@@ -12,8 +12,6 @@ package struct GzipDecompressor: ~Copyable {
   private var offset = 0
   private var isWithinMember = false
   private var hasReadMember = false
-  /// The last call filled ``space``: zlib may hold more, even with no further input.
-  private var mayHoldOutput = false
 
   /// Makes a reader for one file.
   package init() throws(GzipError) {
@@ -31,7 +29,8 @@ package struct GzipDecompressor: ~Copyable {
     _ input: UnsafeRawBufferPointer, write: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
     var rest = input
-    while let count = try decompress(&rest) {
+    while !rest.isEmpty {
+      let count = try decompress(&rest)
       // A header, or the end of a member, may come without content.
       guard count > 0 else { continue }
       try space.withUnsafeBytes { try write(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
@@ -47,11 +46,11 @@ package struct GzipDecompressor: ~Copyable {
 }
 
 extension GzipDecompressor {
-  /// Takes what it can from the front of `rest`.
+  /// Takes what it can from the front of `rest`, which is not empty, and returns how many bytes now stand in ``space``.
   ///
-  /// Returns how many bytes now stand in ``space``, or nil when there is nothing left to do before more input comes.
-  fileprivate mutating func decompress(_ rest: inout UnsafeRawBufferPointer) throws(GzipError) -> Int? {
-    guard mayHoldOutput || !rest.isEmpty else { return nil }
+  /// zlib may be left with content for which there was no space. It comes with the next input, and there is always some:
+  /// the checksum follows.
+  fileprivate mutating func decompress(_ rest: inout UnsafeRawBufferPointer) throws(GzipError) -> Int {
     if !isWithinMember, let first = rest.first { try startMember(first) }
     stream.setInput(rest)
     let givenInput = Int(stream.pointer.pointee.avail_in)
@@ -63,9 +62,8 @@ extension GzipDecompressor {
     let taken = givenInput - Int(stream.pointer.pointee.avail_in)
     rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
     offset += taken
-    mayHoldOutput = status == Z_OK && count == space.count
     switch status {
-    case Z_OK, Z_BUF_ERROR: break  // The latter: nothing more could be done without input.
+    case Z_OK: break
     case Z_STREAM_END:
       isWithinMember = false
       hasReadMember = true
@@ -94,7 +92,8 @@ package func gunzip(_ bytes: UnsafeRawBufferPointer, limit: Int) throws(GzipErro
   var decompressor = try GzipDecompressor()
   var content: [UInt8] = []
   var rest = bytes
-  while let count = try decompressor.decompress(&rest) {
+  while !rest.isEmpty {
+    let count = try decompressor.decompress(&rest)
     guard count <= limit - content.count else { throw .tooLarge(limit: limit) }
     content += decompressor.space[..<count]
   }

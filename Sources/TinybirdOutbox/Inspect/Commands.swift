@@ -91,7 +91,9 @@ extension Outbox {
 
   /// Ends a hold, whoever made it, and sends at once.
   ///
-  /// - Parameter replayingCause: Also replay the batch that was refused when the service made us hold. Default: false.
+  /// - Parameters:
+  ///   - dataSource: Whose lane.
+  ///   - replayingCause: Also replay the batch that was refused when the service made us hold. Default: false.
   @discardableResult
   public func resume(_ dataSource: DataSourceName, replayingCause: Bool = false) async throws -> ReplayReport {
     var report = ReplayReport()
@@ -143,6 +145,8 @@ extension Ledger {
     for delivered in try deliveredRanges(overlapping: range.sequences, of: id) {
       let part = delivered.clamped(to: range.sequences)
       let byteCount = try chunks.byteCount(of: part, in: id)
+      // The operator's word makes duplicates of them, whatever becomes of the request.
+      try replace(part, of: id, with: .delivered, inserted: nil, uncertainAttempts: 1)
       _ = try insert(
         kind: .resend, dataSource: id, sequences: part, eventCount: part.count, byteCount: byteCount)
       report.events += part.count

@@ -16,6 +16,8 @@ public struct EventRecord: Sendable, Equatable {
   public var inserted: Inserted
   /// Attempts that count, of its batch.
   public var attempts: Int
+  /// Whether it is delivered, and an earlier attempt, or a resend, may have inserted it once more.
+  public var mayBeDuplicated: Bool
   /// When its batch was settled.
   public var settledAt: Date?
   /// When its batch is tried again, where it waits for that.
@@ -86,6 +88,23 @@ extension Outbox {
   }
 }
 
+extension Outbox {
+  /// The ranges that may be in Tinybird more than once: every possible duplicate is listed here.
+  ///
+  /// - Parameters:
+  ///   - after: Only those behind this range: for the next page.
+  ///   - limit: At most so many.
+  public func possibleDuplicates(after: AddressRange? = nil, limit: Int = 1000) async throws -> [AddressRange] {
+    try await inspector.read { snapshot in
+      try snapshot.connection.rows(
+        SQL.selectPossibleDuplicates, after?.dataSource.rawValue ?? "", after?.sequences.lowerBound ?? 0, limit
+      ) { row in
+        AddressRange(dataSource: DataSourceName(stored: row.text(0)), sequences: row.int64(1)...row.int64(2))
+      }
+    }
+  }
+}
+
 extension StoreSnapshot {
   struct EventPage: Sendable {
     var events: [EventRecord] = []
@@ -143,15 +162,16 @@ extension StoreSnapshot {
   private func ledgerRange(at sequence: Int64, _ lane: LaneRecord) throws -> (last: Int64, template: EventRecord?) {
     let address = Address(dataSource: lane.dataSource, sequence: sequence)
     guard sequence < lane.nextUnbatched else {
-      return (lane.nextSequence - 1, EventRecord(address: address, state: .pending, inserted: .no, attempts: 0))
+      return (lane.nextSequence - 1, EventRecord(address: address, state: .pending, inserted: .no, attempts: 0, mayBeDuplicated: false))
     }
     let found = try connection.firstRow(SQL.selectRangesFrom, lane.id, sequence, 1) { row in
       (
         row.int64(0), row.int64(1),
         EventRecord(
           address: address, state: RangeState(rawValue: row.text(2)) ?? .pending,
-          inserted: Inserted(rawValue: row.text(3)) ?? .maybe, attempts: row.int(4), settledAt: row.optionalDate(6),
-          nextAttemptAt: row.optionalDate(7))
+          inserted: Inserted(rawValue: row.text(3)) ?? .maybe, attempts: row.int(4),
+          mayBeDuplicated: row.text(2) == RangeState.delivered.rawValue && row.int(5) > 0,
+          settledAt: row.optionalDate(6), nextAttemptAt: row.optionalDate(7))
       )
     }
     guard let (first, last, template) = found else { return (lane.nextUnbatched - 1, nil) }

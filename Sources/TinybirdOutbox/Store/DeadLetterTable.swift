@@ -29,13 +29,22 @@ struct DeadLetterTable {
   func removeDelivered(by stored: Ledger.StoredBatch) throws {
     let ledger = Ledger(transaction: transaction)
     for run in try runs(replayedBy: stored.batch.id) {
-      try ledger.replace(run, of: stored.dataSource, with: .delivered, inserted: .yes)
+      try ledger.replace(
+        run, of: stored.dataSource, with: .delivered, inserted: .yes, uncertainAttempts: stored.uncertainAttempts)
     }
     try connection.execute(SQL.deleteReplayed, stored.batch.id)
   }
 
   /// A replay was refused: its dead letters are dead again, with the new answer.
   func returnReplayed(by stored: Ledger.StoredBatch, _ reason: DeadReason, _ attempt: Ledger.Attempt) throws {
+    if stored.uncertainAttempts > 0 {
+      let ledger = Ledger(transaction: transaction)
+      for run in try runs(replayedBy: stored.batch.id) {
+        try ledger.replace(
+          run, of: stored.dataSource, with: .dead, inserted: stored.batch.inserted,
+          uncertainAttempts: stored.uncertainAttempts)
+      }
+    }
     try connection.execute(
       SQL.returnReplaying, stored.batch.id, reason.rawValue, attempt.status, attempt.answer, 1,
       stored.batch.inserted.rawValue, transaction.now.milliseconds)

@@ -48,29 +48,39 @@ extension Ledger {
   }
 
   /// Gives the events `sequences` another state, whatever ranges they lie in; what lies outside keeps its own.
+  ///
+  /// `uncertainAttempts` is added to what is known of them: attempts that may have inserted them besides.
   func replace(
-    _ sequences: ClosedRange<Int64>, of dataSource: Int64, with state: RangeState, inserted: Inserted?
+    _ sequences: ClosedRange<Int64>, of dataSource: Int64, with state: RangeState, inserted: Inserted?,
+    uncertainAttempts: Int = 0
   ) throws {
     for old in try ranges(overlapping: sequences, of: dataSource) {
       try transaction.connection.execute(SQL.deleteBatch, old.id)
       let inner = old.sequences.clamped(to: sequences)
-      let parts: [(ClosedRange<Int64>?, RangeState, Inserted, WallTime?)] = [
-        (lower(old.sequences, before: inner), old.state, old.inserted, old.settledAt),
-        (inner, state, inserted ?? old.inserted, state == .pending ? nil : transaction.now),
-        (upper(old.sequences, after: inner), old.state, old.inserted, old.settledAt),
-      ]
       var bytesLeft = old.byteCount
-      for case (let part?, let state, let inserted, let settledAt) in parts {
+      for part in [lower(old.sequences, before: inner), inner, upper(old.sequences, after: inner)].compactMap({ $0 }) {
+        var new = old
+        new.sequences = part
         // A share by count: exact bytes of a settled range are in its chunks, which may be pruned.
         let isLast = part.upperBound == old.sequences.upperBound
-        let byteCount = isLast ? bytesLeft : old.byteCount / old.sequences.count * part.count
-        bytesLeft -= byteCount
-        try transaction.connection.execute(
-          SQL.insertRange, dataSource, part.lowerBound, part.upperBound, part.count, byteCount, state.rawValue,
-          inserted.rawValue, old.attempts, old.uncertainAttempts, old.isIsolating ? 1 : 0,
-          old.formedAt.milliseconds, settledAt?.milliseconds)
+        new.byteCount = isLast ? bytesLeft : old.byteCount / old.sequences.count * part.count
+        bytesLeft -= new.byteCount
+        if part == inner {
+          new.state = state
+          new.inserted = inserted ?? old.inserted
+          new.uncertainAttempts += uncertainAttempts
+          if state != old.state { new.settledAt = state == .pending ? nil : transaction.now }
+        }
+        try insert(new, of: dataSource)
       }
     }
+  }
+
+  private func insert(_ range: Range, of dataSource: Int64) throws {
+    try transaction.connection.execute(
+      SQL.insertRange, dataSource, range.sequences.lowerBound, range.sequences.upperBound, range.sequences.count,
+      range.byteCount, range.state.rawValue, range.inserted.rawValue, range.attempts, range.uncertainAttempts,
+      range.isIsolating ? 1 : 0, range.formedAt.milliseconds, range.settledAt?.milliseconds)
   }
 
   /// Gives up on events whose chunk cannot be read: the parts around them stay pending, with what is known of them.
@@ -86,15 +96,15 @@ extension Ledger {
 
   private struct Range {
     let id: Batch.ID
-    let sequences: ClosedRange<Int64>
-    let byteCount: Int
-    let state: RangeState
-    let inserted: Inserted
+    var sequences: ClosedRange<Int64>
+    var byteCount: Int
+    var state: RangeState
+    var inserted: Inserted
     let attempts: Int
-    let uncertainAttempts: Int
+    var uncertainAttempts: Int
     let isIsolating: Bool
     let formedAt: WallTime
-    let settledAt: WallTime?
+    var settledAt: WallTime?
   }
 
   private func ranges(overlapping sequences: ClosedRange<Int64>, of dataSource: Int64) throws -> [Range] {

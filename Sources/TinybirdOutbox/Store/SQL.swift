@@ -217,6 +217,13 @@ enum SQL {
         WHERE kind = 'append' AND data_source_id = ?1 AND first_sequence <= ?2), 0)
     ORDER BY first_sequence LIMIT ?3
     """
+  static let selectPossibleDuplicates = """
+    SELECT s.name, b.first_sequence, b.last_sequence
+    FROM outbox_batches b JOIN outbox_data_sources s ON s.id = b.data_source_id
+    WHERE b.kind = 'append' AND b.state = 'delivered' AND b.uncertain_attempts > 0
+      AND (s.name, b.first_sequence) > (?1, ?2)
+    ORDER BY s.name, b.first_sequence LIMIT ?3
+    """
   static let selectRangePage = """
     SELECT first_sequence, last_sequence, state FROM outbox_batches
     WHERE kind = 'append' AND data_source_id = ?1 AND first_sequence > ?2 ORDER BY first_sequence LIMIT 1000

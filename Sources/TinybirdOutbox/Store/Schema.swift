@@ -133,7 +133,7 @@ enum Schema {
     -- For the sqlite3 shell. Both read the whole backlog.
     CREATE VIEW outbox_ranges AS
       SELECT s.name AS data_source, b.first_sequence AS first, b.last_sequence AS last, b.state AS state,
-        b.inserted AS inserted, b.attempts AS attempts,
+        b.inserted AS inserted, b.attempts AS attempts, b.uncertain_attempts AS uncertain_attempts,
         strftime('%Y-%m-%dT%H:%M:%fZ', b.formed_at / 1000.0, 'unixepoch') AS since,
         strftime('%Y-%m-%dT%H:%M:%fZ', b.settled_at / 1000.0, 'unixepoch') AS settled_at,
         NULL AS encoding
@@ -141,7 +141,7 @@ enum Schema {
       WHERE b.kind = 'append'
       UNION ALL
       SELECT s.name, c.key & 281474976710655, (c.key & 281474976710655) + c.event_count - 1, 'pending',
-        'no', 0, strftime('%Y-%m-%dT%H:%M:%fZ', c.committed_at / 1000.0, 'unixepoch'), NULL, c.encoding
+        'no', 0, 0, strftime('%Y-%m-%dT%H:%M:%fZ', c.committed_at / 1000.0, 'unixepoch'), NULL, c.encoding
       FROM outbox_data_sources s JOIN outbox_chunks c
         ON c.key BETWEEN (s.id << 48) + s.next_unbatched AND (s.id << 48) + 281474976710655;
 
