@@ -27,47 +27,61 @@ struct EventPacker {
   /// It is what is read, checked and pruned at once.
   static let maximumChunkBytes = 1 << 20
 
+  private struct OpenPiece {
+    let dataSource: DataSourceName
+    var bytes: [UInt8] = []
+    var eventCount = 0
+  }
+
   private var packed = PackedEvents()
-  /// The piece under way of each data source; most calls have one.
-  private var open: [DataSourceName: (bytes: [UInt8], eventCount: Int)] = [:]
+  /// The piece of the data source that the last event was for: most calls have but one.
+  private var current: OpenPiece?
+  /// The pieces of the others.
+  private var parked: [DataSourceName: OpenPiece] = [:]
   private var order: [DataSourceName] = []
 
   /// Reserves room for one event and lets `write` append it; the newline is added here.
   mutating func add(to dataSource: DataSourceName, byteCount: Int, write: (inout [UInt8]) throws -> Void) rethrows {
-    var piece = open.removeValue(forKey: dataSource)
-    if piece == nil { order.append(dataSource) }
-    if let full = piece, full.eventCount > 0, full.bytes.count + byteCount + 1 > Self.maximumChunkBytes {
-      packed.add(Self.seal(full, dataSource))
-      piece = nil
+    if current?.dataSource != dataSource { turn(to: dataSource) }
+    if let full = current, full.eventCount > 0, full.bytes.count + byteCount + 1 > Self.maximumChunkBytes {
+      packed.add(Self.seal(full))
+      current = OpenPiece(dataSource: dataSource)
     }
-    var current = piece ?? ([], 0)
-    if current.bytes.capacity == 0 { current.bytes.reserveCapacity(byteCount + 1) }
-    let start = current.bytes.count
+    // Taken out, so that its bytes have one owner and grow in place.
+    guard var piece = current.take() else { return }
+    defer { current = piece }
+    if piece.bytes.isEmpty { piece.bytes.reserveCapacity(byteCount + 1) }
+    let start = piece.bytes.count
     do {
-      try write(&current.bytes)
+      try write(&piece.bytes)
     } catch {
-      current.bytes.removeSubrange(start...)
-      open[dataSource] = current
+      piece.bytes.removeSubrange(start...)
       throw error
     }
-    current.bytes.append(UInt8(ascii: "\n"))
-    current.eventCount += 1
-    open[dataSource] = current
+    piece.bytes.append(UInt8(ascii: "\n"))
+    piece.eventCount += 1
   }
 
   /// Everything that was added, in the order in which the data sources first came.
   consuming func finish() -> PackedEvents {
+    if let current { parked[current.dataSource] = current }
     for dataSource in order {
-      if let piece = open[dataSource], piece.eventCount > 0 { packed.add(Self.seal(piece, dataSource)) }
+      if let piece = parked[dataSource], piece.eventCount > 0 { packed.add(Self.seal(piece)) }
     }
     return packed
   }
 
-  private static func seal(_ piece: (bytes: [UInt8], eventCount: Int), _ dataSource: DataSourceName)
-    -> PackedEvents.Piece
-  {
+  private mutating func turn(to dataSource: DataSourceName) {
+    if let current { parked[current.dataSource] = current }
+    current = parked.removeValue(forKey: dataSource)
+    guard current == nil else { return }
+    current = OpenPiece(dataSource: dataSource)
+    order.append(dataSource)
+  }
+
+  private static func seal(_ piece: OpenPiece) -> PackedEvents.Piece {
     PackedEvents.Piece(
-      dataSource: dataSource, bytes: piece.bytes, eventCount: piece.eventCount,
+      dataSource: piece.dataSource, bytes: piece.bytes, eventCount: piece.eventCount,
       crc32: piece.bytes.withUnsafeBytes { CRC32.checksum($0) })
   }
 }
