@@ -99,6 +99,10 @@ public struct DeliveryConfiguration: Sendable {
   ///
   /// Default: 15 minutes.
   public var holdProbeInterval = Duration.seconds(900)
+  /// How often, while such a hold lasts, the token is asked for again: a new one is probed at once.
+  ///
+  /// Default: 5 s.
+  public var tokenCheckInterval = Duration.seconds(5)
   /// How long requests that are under way may take when delivery is stopped.
   ///
   /// Default: 10 s.
@@ -132,6 +136,7 @@ public struct DeliveryConfiguration: Sendable {
     let waits: [(Duration, String)] = [
       (retryPolicy.firstDelay, "retryPolicy.firstDelay"), (retryPolicy.firstProbeDelay, "retryPolicy.firstProbeDelay"),
       (retryPolicy.maximumDelay, "retryPolicy.maximumDelay"), (holdProbeInterval, "holdProbeInterval"),
+      (tokenCheckInterval, "tokenCheckInterval"),
     ]
     for (wait, name) in waits {
       try require(wait >= .milliseconds(1) && wait <= .seconds(7 * 86_400), name, "1 ms to 7 days")
@@ -149,7 +154,8 @@ public struct DeliveryConfiguration: Sendable {
       limits: BatchLimits(maximumBytes: maximumBatchBytes, maximumEvents: maximumBatchEvents),
       probeLimits: BatchLimits(maximumBytes: min(maximumBatchBytes, 64 << 10), maximumEvents: maximumBatchEvents),
       rateLimits: rateLimits, retryPolicy: retryPolicy, isStrict: order == .strict,
-      maximumInFlight: order == .strict ? 1 : maximumInFlight, holdProbeInterval: holdProbeInterval)
+      maximumInFlight: order == .strict ? 1 : maximumInFlight, holdProbeInterval: holdProbeInterval,
+      tokenCheckInterval: tokenCheckInterval)
   }
 }
 

@@ -1,9 +1,21 @@
 import EventsAPIEmulator
 import Foundation
 import OutboxTestSupport
+import Synchronization
 import Testing
 
 @testable import TinybirdOutbox
+
+/// A token that the test can change while the outbox delivers.
+private final class SharedToken: TokenProvider {
+  private let current: Mutex<Token>
+
+  init(_ token: Token) { current = Mutex(token) }
+
+  func token(for dataSource: DataSourceName) -> Token { current.withLock { $0 } }
+
+  func rotate(to token: Token) { current.withLock { $0 = token } }
+}
 
 @Suite struct ReplayTests {
   /// Ten events, of which 3, 4 and 8 are refused with 400.
@@ -199,6 +211,46 @@ import Testing
       #expect(try await emulator.deliveries(of: "clicks").count == 3)
       #expect(try await outbox.status().deadEvents == 0)
       try await expectSound(outbox)
+    }
+  }
+
+  @Test func aNewTokenEndsAHoldThatTheOldOneCaused() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.tokens = .only("new-token")
+    let tokens = SharedToken(try Token(testToken))
+    try await withDelivery(
+      {
+        $0.delivery?.tokens = tokens
+        $0.delivery?.tokenCheckInterval = .milliseconds(1)
+      }, emulator: configuration
+    ) { outbox, emulator in
+      try await outbox.append("{\"n\":1}", to: "clicks")
+      let delivering = Task { try await outbox.run() }
+      try await waitUntil(outbox) { if case .held? = $0.dataSources.first?.lane { true } else { false } }
+      try await outbox.append("{\"n\":2}", to: "clicks")
+      tokens.rotate(to: try Token("new-token"))
+      try await waitUntil(outbox) { $0.deliveredEvents == 1 }
+      #expect(try await outbox.status().dataSources[0].lane == .open)
+      delivering.cancel()
+      try await delivering.value
+      #expect(try await outbox.deadLetters().map(\.address.sequence) == [1], "one batch was burnt, no more")
+    }
+  }
+
+  @Test func aRestartProbesAHoldWithOneSmallBatchAndBurnsNothing() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.tokens = .only("another")
+    try await withDelivery(emulator: configuration) { outbox, emulator in
+      try await outbox.append("{\"n\":1}", to: "clicks")
+      try await outbox.deliverUntilEmpty()
+      try await outbox.append("{\"n\":2}", to: "clicks")
+      try await outbox.deliverUntilEmpty()
+      try await outbox.deliverUntilEmpty()
+      #expect(try await emulator.requests().count == 3)
+      #expect(try await outbox.status().deadEvents == 1)
+      emulator.tokens = .any
+      try await outbox.deliverUntilEmpty()
+      #expect(try await outbox.status().deliveredEvents == 1)
     }
   }
 

@@ -32,6 +32,8 @@ actor Lane {
   /// Grows with each change of the batches by this lane: what was read before it is stale.
   private var changeCount = 0
   private var graceEnds: ContinuousClock.Instant?
+  /// The token of the last request, in memory alone, and when it was asked for.
+  private var lastToken: (token: Token, at: ContinuousClock.Instant)?
 
   init(_ record: LaneRecord, batches: [Batch], _ dependencies: LaneDependencies) {
     id = record.id
@@ -61,6 +63,7 @@ actor Lane {
         case .wait(let until):
           dependencies.didChange()
           await wait(until: until)
+          await probeIfTokenChanged()
           guard let graceEnds, graceEnds <= .now else { continue }
           sends.cancelAll()
           return
@@ -87,11 +90,25 @@ actor Lane {
   }
 
   /// Nothing is left to send, or nothing may be sent.
-  var isFinished: Bool { machine.isDrained || machine.isHeldAndIdle }
+  var isFinished: Bool { machine.isDrained || machine.isHeldAndIdle(now: dependencies.now) }
 
   private func wait(until: LaneTime?) async {
     let next = until.map { dependencies.start + $0 }
-    await wakeup.wait(until: [next, graceEnds].compactMap { $0 }.min())
+    await wakeup.wait(until: [next, graceEnds, nextTokenCheck].compactMap { $0 }.min())
+  }
+
+  /// When to ask for the token again: nil while the lane is not held for what the service answered.
+  private var nextTokenCheck: ContinuousClock.Instant? {
+    guard machine.isHeldByService, graceEnds == nil, let lastToken else { return nil }
+    return lastToken.at + dependencies.settings.tokenCheckInterval
+  }
+
+  /// A hold that the service made ends on a new token.
+  private func probeIfTokenChanged() async {
+    guard let nextTokenCheck, nextTokenCheck <= .now, let known = lastToken?.token else { return }
+    let token = try? await dependencies.tokens.token(for: dataSource)
+    lastToken = (token ?? known, .now)
+    if let token, token != known { machine.credentialsChanged(now: dependencies.now) }
   }
 
   /// Reads lane and batches anew after a command of an operator.
@@ -182,6 +199,7 @@ actor Lane {
   private func send(_ body: ByteBuffer) async -> (Outcome, Token?) {
     do {
       let token = try await dependencies.tokens.token(for: dataSource)
+      lastToken = (token, .now)
       let request = EventsRequest(
         dataSource: dataSource, body: body, isGzip: dependencies.compressionLevel != nil, token: token)
       return (await dependencies.transport.send(request), token)

@@ -26,8 +26,13 @@ struct LaneQueue: Equatable {
   var isEmpty: Bool { entries.isEmpty }
 
   /// The first batch that may be sent; under strict order only ever the first of all.
+  ///
+  /// Of a bisection one part is under way at a time. Side by side, the parts of a batch with a few guilty events all over
+  /// it are refused one after the other before the first that is small enough to have none: as if every event was.
   func nextWaiting(now: LaneTime, isStrict: Bool) -> Batch? {
-    let candidate = isStrict ? entries.first : entries.first { $0.isReady(now) }
+    let isBisecting = entries.contains { $0.isUnderWay && $0.batch.isIsolating }
+    let candidate =
+      isStrict ? entries.first : entries.first { $0.isReady(now) && !(isBisecting && $0.batch.isIsolating) }
     return candidate.flatMap { $0.isReady(now) ? $0.batch : nil }
   }
 

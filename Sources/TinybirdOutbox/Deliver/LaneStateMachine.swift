@@ -63,6 +63,8 @@ struct LaneStateMachine {
     queue = LaneQueue()
     condition = .open
     reload(record, batches: batches, now: now, wallNow: wallNow)
+    // A program is often started anew because its token or base URL was wrong: one small batch finds out.
+    credentialsChanged(now: now)
   }
 
   // MARK: What to do next
@@ -89,8 +91,17 @@ struct LaneStateMachine {
   /// Whether every event of the lane is settled, as far as it knows.
   var isDrained: Bool { !hasWork && !queue.isAnyUnderWay && !isForming }
 
-  /// Whether the lane is held, with no answer outstanding.
-  var isHeldAndIdle: Bool { isHeld && !queue.isAnyUnderWay && !isForming }
+  /// Whether the lane is held, with no answer outstanding and no probe due.
+  func isHeldAndIdle(now: LaneTime) -> Bool {
+    guard case .held(_, let probeAt) = condition, !queue.isAnyUnderWay, !isForming else { return false }
+    guard let probeAt, hasWork else { return true }
+    return probeAt > now
+  }
+
+  /// Whether the lane is held for what the service answered.
+  var isHeldByService: Bool {
+    if case .held(_, .some) = condition { true } else { false }
+  }
 
   fileprivate var isHeld: Bool {
     if case .held = condition { true } else { false }
@@ -222,6 +233,11 @@ struct LaneStateMachine {
     } else {
       condition = failures == 0 ? .open : .backingOff(until: now)
     }
+  }
+
+  /// Token or base URL may be others now: a lane that the service made us hold is probed at once.
+  mutating func credentialsChanged(now: LaneTime) {
+    if case .held(let hold, .some) = condition { condition = .held(hold, probeAt: now) }
   }
 
   /// No new requests; those under way may end.
@@ -378,7 +394,7 @@ extension LaneStateMachine {
   private mutating func isolate(
     _ batch: Batch, _ status: Int?, now: LaneTime, _ settlement: inout Settlement
   ) {
-    if batch.eventCount > 1 || batch.isIsolating { refusalsInRow += 1 }
+    if batch.isIsolating { refusalsInRow += 1 }
     if refusalsInRow >= settings.maximumRefusalsInRow {
       hold(.everyEventRefused, status, now: now, &settlement)
       return

@@ -30,7 +30,7 @@ public struct Token: Sendable, Hashable, CustomStringConvertible, CustomDebugStr
 
 /// Gives the token for a data source, each time a batch is sent: so that a token can be rotated while the app runs.
 public protocol TokenProvider: Sendable {
-  /// Called before every request.
+  /// Called before every request, and every few seconds while the service's answer holds the lane.
   ///
   /// What it throws makes the lane back off; nothing is lost.
   func token(for dataSource: DataSourceName) async throws -> Token
