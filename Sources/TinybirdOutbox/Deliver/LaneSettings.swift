@@ -10,7 +10,7 @@ struct LaneSettings: Equatable, Sendable {
   /// A hold by the service is probed this often.
   var holdProbeInterval: Duration
   /// While it is held, the token is asked for this often: a new one is probed at once.
-  var tokenCheckInterval: Duration
+  var tokenCheckInterval = Duration.seconds(5)
   /// The verdict table's bounds: retries at once, 202 answers, refusals in a row before the lane is held or backs off.
   var maximumImmediateRetries = 3
   var maximumUnacknowledged = 2
