@@ -1,0 +1,99 @@
+internal import Foundation
+internal import Synchronization
+
+/// Standard output and standard error, with the progress line that stands between their lines on a terminal.
+enum Console {
+  private struct State {
+    var progress = ""
+    var drawnAt: ContinuousClock.Instant?
+    var isOutputClosed = false
+  }
+
+  private static let state = Mutex(State())
+  /// Often enough for the eye, rarely enough to cost nothing.
+  private static let progressInterval = Duration.milliseconds(100)
+
+  /// Whether progress is shown: only on a terminal.
+  static let showsProgress = Terminal.error.isInteractive
+
+  /// A reader that goes away, as `head` does, must not kill a process that has more to do than to print.
+  static func ignoreClosedPipes() {
+    signal(SIGPIPE, SIG_IGN)
+  }
+
+  /// Writes a line to standard output.
+  ///
+  /// Returns false once its reader is gone: there is no use in going on printing.
+  @discardableResult
+  static func print(_ text: String) throws -> Bool {
+    try state.withLock { state in
+      guard !state.isOutputClosed else { return false }
+      eraseProgress(&state)
+      let failure = write(text + "\n", to: STDOUT_FILENO)
+      if failure == EPIPE {
+        state.isOutputClosed = true
+        return false
+      }
+      guard failure == 0 else {
+        throw Failure(.inputOutput, "cannot write to standard output: \(String(cString: strerror(failure)))")
+      }
+      return true
+    }
+  }
+
+  /// Writes a line to standard error; there is nowhere to report a failure of that.
+  static func note(_ text: String) {
+    state.withLock { state in
+      eraseProgress(&state)
+      _ = write(text + "\n", to: STDERR_FILENO)
+    }
+  }
+
+  /// Draws the progress line anew, at most ten times a second; `text` is only asked for when it is drawn.
+  static func progress(_ text: () -> String) {
+    guard showsProgress else { return }
+    state.withLock { state in
+      let now = ContinuousClock.now
+      if let drawnAt = state.drawnAt, now < drawnAt + progressInterval { return }
+      state.drawnAt = now
+      state.progress = DisplayWidth.cut(text(), to: Terminal.error.width - 1)
+      _ = write("\r\u{1B}[2K" + state.progress, to: STDERR_FILENO)
+    }
+  }
+
+  /// Takes the progress line away.
+  static func endProgress() {
+    state.withLock { eraseProgress(&$0) }
+  }
+
+  private static func eraseProgress(_ state: inout State) {
+    guard !state.progress.isEmpty else { return }
+    _ = write("\r\u{1B}[2K", to: STDERR_FILENO)
+    state.progress = ""
+    state.drawnAt = nil
+  }
+
+  /// Writes all of `text`; returns 0 or the `errno` that stopped it.
+  private static func write(_ text: String, to descriptor: Int32) -> Int32 {
+    var text = text
+    return text.withUTF8 { bytes in
+      var rest = UnsafeRawBufferPointer(bytes)
+      while !rest.isEmpty {
+        let count = Foundation.write(descriptor, rest.baseAddress, rest.count)
+        if count >= 0 {
+          rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+          continue
+        }
+        switch errno {
+        case EINTR: continue
+        case EAGAIN:
+          // Somebody made the descriptor non-blocking: wait until there is room.
+          var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+          _ = poll(&room, 1, -1)
+        case let code: return code
+        }
+      }
+      return 0
+    }
+  }
+}

@@ -1,0 +1,57 @@
+internal import Dispatch
+internal import Foundation
+internal import Logging
+internal import ServiceLifecycle
+internal import Synchronization
+
+/// SIGINT and SIGTERM: the first asks for a graceful end, a second ends the process at once, which an outbox survives.
+enum Interruption {
+  /// Runs `body` as a service of a group that the signals shut down.
+  ///
+  /// Returns the signal that came, if one did.
+  static func run(_ body: @escaping @Sendable () async throws -> Void) async throws -> Int32? {
+    let group = ServiceGroup(
+      configuration: ServiceGroupConfiguration(
+        services: [
+          ServiceGroupConfiguration.ServiceConfiguration(
+            service: ClosureService(body), successTerminationBehavior: .gracefullyShutdownGroup)
+        ],
+        logger: Logger(label: "outbox-services") { _ in SwiftLogNoOpLogHandler() }))
+    let first = FirstSignal()
+    let sources = [SIGINT, SIGTERM].map { number in
+      watch(number) {
+        guard first.take(number) else { _exit(128 + number) }
+        Task { await group.triggerGracefulShutdown() }
+      }
+    }
+    defer { for source in sources { source.cancel() } }
+    try await group.run()
+    return first.number
+  }
+
+  private static func watch(_ number: Int32, _ handler: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {
+    #if canImport(Darwin)
+      // There Dispatch sees a signal only after the process's own handling, which would end it.
+      signal(number, SIG_IGN)
+    #endif
+    let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+    source.setEventHandler(handler: handler)
+    source.activate()
+    return source
+  }
+}
+
+/// Remembers which signal came first.
+private final class FirstSignal: Sendable {
+  private let received = Atomic<Int32>(0)
+
+  var number: Int32? {
+    let number = received.load(ordering: .acquiring)
+    return number == 0 ? nil : number
+  }
+
+  /// Whether `number` is the first.
+  func take(_ number: Int32) -> Bool {
+    received.compareExchange(expected: 0, desired: number, ordering: .acquiringAndReleasing).exchanged
+  }
+}

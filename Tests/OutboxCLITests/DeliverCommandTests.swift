@@ -1,0 +1,224 @@
+import EventsAPIEmulator
+import Foundation
+import OutboxTestSupport
+import Testing
+
+@Suite struct DeliverCommandTests {
+  @Test func deliversUntilEmpty() async throws {
+    try await withToolAndEmulator { tool, emulator in
+      try await tool.append(3)
+      let outcome = try await tool.run("deliver", "--until-empty")
+      #expect(outcome.code == 0)
+      #expect(outcome.output.wholeMatch(of: /3 events delivered in [0-9.]+ m?s, nothing is pending\n/) != nil)
+      #expect(outcome.errors == "")
+      #expect(try await emulator.deliveries(of: "clicks") == ["{\"n\":1}": 1, "{\"n\":2}": 1, "{\"n\":3}": 1])
+    }
+  }
+
+  @Test func summaryAsJSON() async throws {
+    try await withToolAndEmulator { tool, _ in
+      try await tool.append(3)
+      var json = try await tool.run("deliver", "--until-empty", "--json").json
+      #expect(json.removeValue(forKey: "milliseconds") is Int)
+      #expect(
+        NSDictionary(dictionary: json) == [
+          "version": 1, "delivered_events": 3, "new_dead_letters": 0, "pending_events": 0, "possible_duplicates": 0,
+          "held_data_sources": [String](),
+        ])
+    }
+  }
+
+  @Test func optionsReachTheRequests() async throws {
+    try await withToolAndEmulator { tool, emulator in
+      try await tool.append(9)
+      let outcome = try await tool.run(
+        "deliver", "--until-empty", "--no-compression", "--order", "strict", "--max-in-flight", "2", "--batch-bytes",
+        "1000")
+      #expect(outcome.code == 0)
+      #expect(try await emulator.requests().map(\.isGzip) == [false])
+    }
+  }
+
+  @Test func trustsACertificateAuthority() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.usesTLS = true
+    try await withToolAndEmulator(configuration) { tool, emulator in
+      try await tool.append(1)
+      try tool.file("ca.pem", try #require(emulator.certificatePEM))
+      #expect(try await tool.run("deliver", "--until-empty", "--ca-file", "ca.pem").code == 0)
+    }
+  }
+
+  @Test func deadLettersHaveAnExitCode() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.script.dataSources = ["clicks": DataSourceRules(rejects: .member("n", equals: 2))]
+    try await withToolAndEmulator(configuration) { tool, _ in
+      try await tool.append(3)
+      let outcome = try await tool.run("deliver", "--until-empty")
+      #expect(outcome.code == 2)
+      #expect(outcome.output.hasPrefix("2 events delivered in "))
+      #expect(
+        outcome.output.hasSuffix(
+          ", 1 went to the dead-letter table, nothing is pending\nto see why: outbox dead-letters\n"))
+      // Dead letters of earlier runs are no news.
+      #expect(try await tool.run("deliver", "--until-empty").code == 0)
+    }
+  }
+
+  @Test func aHeldDataSourceHasAnExitCode() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.tokens = .only("another-token")
+    try await withToolAndEmulator(configuration) { tool, emulator in
+      try await tool.append(3)
+      try await tool.append(2, to: "visits")
+      #expect(try await tool.run("hold", "visits").code == 0)
+      let outcome = try await tool.run("deliver", "--until-empty")
+      #expect(outcome.code == 69)
+      #expect(outcome.output.contains("clicks: held since "))
+      #expect(outcome.output.contains("outbox resume --replay-cause clicks\n"))
+      #expect(outcome.output.contains("visits: held since "))
+      // The service's answer echoes the token.
+      #expect(!(outcome.output + outcome.errors).contains("p.test-token"))
+
+      emulator.tokens = .any
+      #expect(
+        try await tool.run("resume", "--replay-cause", "--all").output.hasSuffix("; 3 events queued to be sent again\n")
+      )
+      let second = try await tool.run("deliver", "--until-empty")
+      #expect(second.code == 0)
+      #expect(try await emulator.rowCount() == 5)
+    }
+  }
+
+  @Test func retriesAtThePaceThatIsAskedFor() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.script.rules = [FaultRule(times: 6, do: .answer(503))]
+    try await withToolAndEmulator(configuration) { tool, emulator in
+      try await tool.append(3)
+      let outcome = try await tool.run(
+        "deliver", "--until-empty", "--first-delay", "1ms", "--first-probe-delay", "2ms", "--max-delay", "5ms")
+      #expect(outcome.code == 0)
+      #expect(try await emulator.requests().compactMap(\.status) == [503, 503, 503, 503, 503, 503, 200])
+    }
+  }
+
+  @Test func tokensFromAFileByDataSource() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.tokens = .only(["one": .dataSources(["clicks"]), "two": .dataSources(["visits"])])
+    try await withToolAndEmulator(configuration) { tool, emulator in
+      try await tool.append(1)
+      try await tool.append(1, to: "visits")
+      try tool.file("tokens", "# for the tests\nclicks = one\n* = two\n")
+      #expect(try await tool.run("deliver", "--until-empty", "--token-file", "tokens").code == 0)
+      #expect(try await emulator.rowCount() == 2)
+    }
+  }
+
+  // MARK: As a service
+
+  @Test(arguments: [SIGTERM, SIGINT])
+  func servesUntilASignal(signal: Int32) async throws {
+    try await withToolAndEmulator { tool, emulator in
+      try await tool.append(2)
+      let running = try tool.start("deliver")
+      try await emulator.waitForRows(count: 2)
+      try await tool.append(3)
+      try await emulator.waitForRows(count: 5)
+      running.signal(signal)
+      let outcome = await running.end()
+      #expect(outcome.code == 0)
+      #expect(outcome.output.hasPrefix("5 events delivered in "))
+    }
+  }
+
+  @Test func aSecondSignalEndsAtOnceAndLosesNothing() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.script.rules = [FaultRule(times: 1, delay: .untilReleased(at: .afterCommit))]
+    try await withToolAndEmulator(configuration) { tool, emulator in
+      try await tool.append(2)
+      let running = try tool.start("deliver", "--shutdown-grace", "10m")
+      try await emulator.waitForHeldRequests(count: 1)
+      running.signal(SIGTERM)
+      running.signal(SIGINT)
+      #expect(await running.end().code == 130)
+      #expect(try await tool.run("deliver", "--until-empty").code == 0)
+      #expect(try await tool.run("status", "--json").json["possible_duplicates"] as? Int == 2)
+      #expect(try await emulator.deliveries(of: "clicks") == ["{\"n\":1}": 2, "{\"n\":2}": 2])
+    }
+  }
+
+  @Test func saysWhoDeliversAndWaits() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.script.rules = [FaultRule(times: 1, delay: .untilReleased(at: .afterCommit))]
+    try await withToolAndEmulator(configuration) { tool, emulator in
+      try await tool.append(1)
+      let first = try tool.start("deliver")
+      try await emulator.waitForHeldRequests(count: 1)
+      let second = try tool.start("deliver", "--until-empty")
+      await second.waitForErrors(containing: "\n")
+      emulator.releaseHeldRequests()
+      try await emulator.waitForRequests(count: 1)
+      first.signal(SIGTERM)
+      #expect(await first.end().code == 0)
+      let outcome = await second.end()
+      #expect(outcome.code == 0)
+      #expect(outcome.errors.wholeMatch(of: /outbox: process [0-9]+ delivers; waiting for it to end\n/) != nil)
+    }
+  }
+
+  @Test func anInterruptedRunUntilEmptySaysSo() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.script.rules = [FaultRule(do: .answer(503))]
+    try await withToolAndEmulator(configuration) { tool, emulator in
+      try await tool.append(1)
+      let running = try tool.start("deliver", "--until-empty", "--json")
+      try await emulator.waitForRequests(count: 1)
+      running.signal(SIGINT)
+      let outcome = await running.end()
+      #expect(outcome.code == 130)
+      #expect(try outcome.json["pending_events"] as? Int == 1)
+    }
+  }
+
+  @Test func logsWhatIsAskedFor() async throws {
+    try await withToolAndEmulator { tool, emulator in
+      try await tool.append(1)
+      emulator.faults = [FaultRule(times: 1, do: .answer(503))]
+      let loud = try await tool.run("deliver", "--until-empty", "--first-delay", "1ms", "--log-level", "trace")
+      #expect(loud.code == 0)
+      #expect(!loud.errors.contains("p.test-token"))
+      #expect(!loud.errors.contains("{\"n\":1}"))
+    }
+  }
+
+  // MARK: Mistakes
+
+  @Test(arguments: [
+    (["TINYBIRD_BASE_URL": ""], [], 78, "outbox: no base URL: set TINYBIRD_BASE_URL, or give --base-url"),
+    (["TINYBIRD_TOKEN": ""], [], 78, "outbox: no token: set TINYBIRD_TOKEN, or name a file with --token-file"),
+    (
+      ["TINYBIRD_BASE_URL": "http://api.tinybird.co"], [], 78, "outbox: the base URL cannot be used: http:// would send"
+    ),
+    (["TINYBIRD_TOKEN": "two words"], [], 78, "outbox: the token holds white space"),
+    ([:], ["--token-file", "none"], 78, "outbox: cannot read the token file none"),
+    ([:], ["--ca-file", "none.pem"], 64, "outbox: cannot read none.pem: No such file or directory"),
+    ([:], ["--first-delay", "soon"], 64, "outbox: The value 'soon' is invalid for '--first-delay <duration>'"),
+    ([:], ["--batch-bytes", "0"], 78, "outbox: the setting maximumBatchBytes must be 1 to 10,000,000"),
+    ([:], ["--token", "secret"], 64, "outbox: Unknown option '--token'"),
+  ])
+  func mistakesAreNamed(
+    environment: [String: String], arguments: [String], code: Int32, message: String
+  ) async throws {
+    try await withTool { tool in
+      try await tool.append(1)
+      var tool = tool
+      tool.environment["TINYBIRD_BASE_URL"] = "http://127.0.0.1:1"
+      tool.environment["TINYBIRD_TOKEN"] = "p.test-token"
+      tool.environment.merge(environment) { $1 }
+      let outcome = try await tool.run(["deliver", "--until-empty"] + arguments)
+      #expect(outcome.code == code)
+      #expect(outcome.errors.hasPrefix(message), "\(outcome.errors)")
+      #expect(outcome.output == "")
+    }
+  }
+}
