@@ -46,6 +46,7 @@ struct EmulatorLimitTests {
     try await EventsAPIEmulator.withRunning(configuration) { emulator in
       let answer = try await EmulatorClient(emulator).postGzip(String(repeating: Self.line, count: 10_000))
       #expect(answer.status == 413)
+      #expect(answer.body.contains("larger than 1000000 bytes"))
     }
   }
 

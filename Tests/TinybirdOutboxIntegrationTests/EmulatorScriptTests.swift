@@ -77,6 +77,10 @@ struct EmulatorScriptTests {
       ),
       (#"{"rules":[{"do":{"answer":{}}}]}"#, "rules[0].do.answer: 'status' is missing"),
       (#"{"rules":[{"do":{"answer":{"status":99}}}]}"#, "rules[0].do.answer: 'status' is not in 200...599"),
+      (
+        #"{"rules":[{"do":{"answer":{"status":503,"headers":{"Retry After":"1"}}}}]}"#,
+        "rules[0].do.answer: 'Retry After' is not the name of a header field"
+      ),
       (#"{"rules":[{"do":{"explode":{}}}]}"#, "rules[0].do: unknown member 'explode'"),
       (#"{"rules":[{"do":{"goAway":{},"refuseStream":{}}}]}"#, "rules[0].do: a fault is an object with exactly one"),
       (#"{"rules":[{"do":{"close":{"at":"lunch"}}}]}"#, "rules[0].do.close.at"),

@@ -16,6 +16,7 @@ struct EmulatorStorageTests {
         try await emulator.deliveries(of: "clicks")
           == ["{\"id\":\"x\",\"n\":1}": 1, "{\"id\":\"y\",\"n\":2}": 2, "{\"n\":3}": 1, "{\"id\":7}": 1])
       #expect(try await emulator.deliveries(of: "clicks", byMember: "id") == ["x": 1, "y": 2, "": 1, "7": 1])
+      #expect(try await emulator.deliveries(of: "clicks", byMember: "a\"b") == ["": 5])
       #expect(try await emulator.deliveries(of: "views") == ["{\"id\":\"x\",\"n\":1}": 1])
       #expect(try await emulator.deliveries(of: "nothing").isEmpty)
       #expect(try await emulator.rowCount(of: "clicks") == 5)
@@ -89,6 +90,24 @@ struct EmulatorStorageTests {
     }
   }
 
+  @Test("A database of another application, or of another format, is refused", arguments: [60, 68])
+  func foreignDatabase(changedByte: Int) async throws {
+    try await withTemporaryDirectory { directory in
+      let file = URL(filePath: directory).appending(path: "emulator.sqlite")
+      var configuration = EventsAPIEmulator.Configuration()
+      configuration.storage = .file(file)
+      // It closes the file at once: nothing else holds it.
+      _ = try EventsAPIEmulator(configuration)
+      // The SQLite header has the user version at byte 60 and the application id at byte 68.
+      var content = try Data(contentsOf: file)
+      content[changedByte] ^= 1
+      try content.write(to: file)
+      let error = #expect(throws: EmulatorError.self) { _ = try EventsAPIEmulator(configuration) }
+      #expect(error?.code == .storageFailed)
+      #expect(error?.message.contains("emulator.sqlite is not a file of this emulator") == true)
+    }
+  }
+
   @Test("The counting storage keeps counts, the log, and counts by event id")
   func counting() async throws {
     var configuration = EventsAPIEmulator.Configuration()
@@ -102,6 +121,7 @@ struct EmulatorStorageTests {
       #expect(try await emulator.rowCount(of: "clicks") == 5)
       #expect(try await emulator.quarantinedRowCount() == 1)
       #expect(try await emulator.requests().map(\.rowCount) == [4, 1])
+      #expect(try await emulator.requests().map(\.id) == [1, 2])
       let error = await #expect(throws: EmulatorError.self) { try await emulator.deliveries(of: "clicks") }
       #expect(error?.code == .payloadsNotKept)
       await #expect(throws: EmulatorError.self) { try await emulator.rows(of: "clicks") }

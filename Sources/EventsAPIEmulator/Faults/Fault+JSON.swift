@@ -1,3 +1,5 @@
+internal import HTTPTypes
+
 extension Fault: Codable {
   private enum Name: String, CodingKey, CaseIterable {
     case answer, close, endlessAnswer, slowAnswer, acceptWithoutWaiting, quarantine, miscount, refuseStream, goAway
@@ -89,6 +91,9 @@ extension CannedAnswer: Codable {
     guard (200...599).contains(status) else { throw decoder.invalid("'status' is not in 200...599") }
     body = try members.decodeIfPresent(String.self, forKey: .body)
     headers = try members.decodeIfPresent([String: String].self, forKey: .headers) ?? [:]
+    if let name = headers.keys.sorted().first(where: { HTTPField.Name($0) == nil }) {
+      throw decoder.invalid("'\(name)' is not the name of a header field")
+    }
     commit = try members.decodeIfPresent(CommittedPart.self, forKey: .commit) ?? .nothing
     let asDate = try members.decodeIfPresent(Bool.self, forKey: .retryAfterAsDate) ?? false
     retryAfter = try members.decodeIfPresent(Int.self, forKey: .retryAfterSeconds).map { seconds in

@@ -106,7 +106,7 @@ public struct CannedAnswer: Sendable, Equatable {
   public var status: Int
   /// The body; nil gives the service's JSON for an error, or no body below 400.
   public var body: String?
-  /// Further header fields.
+  /// Further header fields; what is not the name of one is left out.
   ///
   /// `Content-Type` is `application/json` unless it is given here.
   public var headers: [String: String]

@@ -3,7 +3,7 @@ internal import HummingbirdCore
 internal import NIOCore
 
 /// Writes an answer to a connection: whole, or as a fault wants it.
-struct AnswerWriter {
+enum AnswerWriter {
   /// How the body is written.
   enum Manner {
     case whole

@@ -5,12 +5,9 @@ internal import NIOCore
 struct RequestContent {
   /// Why there is no decompressed body.
   enum Problem: Error, Equatable {
-    case tooLarge
+    case tooLarge(limit: Int)
     case invalidGzip
   }
-
-  /// The client promised more than it sent.
-  struct CutShort: Error {}
 
   /// How many bytes came.
   let byteCount: Int
@@ -36,13 +33,12 @@ struct RequestContent {
       byteCount += piece.readableBytes
       if byteCount <= limits.requestBytes { received.writeImmutableBuffer(piece) }
     }
-    // The end of the connection, and the end of the task, look like the end of the body.
+    // A body that the client or a fault cuts short throws, but the end of the task looks like the end of the body.
     try Task.checkCancellation()
-    if let promised = head.contentLength, byteCount < promised { throw CutShort() }
     self.byteCount = byteCount
     guard byteCount <= limits.requestBytes else {
       countedByteCount = byteCount
-      result = .failure(.tooLarge)
+      result = .failure(.tooLarge(limit: limits.requestBytes))
       return
     }
     let limit = facts.countedBytes == .decompressed ? limits.requestBytes : limits.decompressedBytes
@@ -57,7 +53,7 @@ struct RequestContent {
       return .success(try GzipBody.inflate(body, limit: limit))
     } catch {
       switch error {
-      case .tooLarge: return .failure(.tooLarge)
+      case .tooLarge: return .failure(.tooLarge(limit: limit))
       case .invalid: return .failure(.invalidGzip)
       }
     }

@@ -97,11 +97,11 @@ extension JSONEncoder {
 }
 
 extension HTTPField.Name {
-
   static let rateLimitLimit = known("X-RateLimit-Limit")
   static let rateLimitRemaining = known("X-RateLimit-Remaining")
   static let rateLimitReset = known("X-RateLimit-Reset")
 
+  /// One of the names above, each of which is made of letters and hyphens.
   private static func known(_ name: String) -> HTTPField.Name {
     guard let name = HTTPField.Name(name) else { preconditionFailure("'\(name)' is not a header field's name") }
     return name

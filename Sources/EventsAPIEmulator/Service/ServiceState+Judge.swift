@@ -10,8 +10,8 @@ extension ServiceState {
     guard let rules = rules(of: dataSource) else {
       return .refused(.unknown(dataSource, openFacts.unknownDataSource))
     }
-    if case .failure(.tooLarge) = content.result {
-      return .refused(.refused(413, "The request is larger than \(limits.requestBytes) bytes"))
+    if case .failure(.tooLarge(let limit)) = content.result {
+      return .refused(.refused(413, "The request is larger than \(limit) bytes"))
     }
     let decision = admit(byteCount: content.countedByteCount, to: dataSource)
     var judgement: Judgement

@@ -151,12 +151,15 @@ actor SQLiteStorage: RowStorage {
     var counts: [String: Int] = [:]
     try database.run(
       """
-      SELECT CASE WHEN json_valid(payload) THEN coalesce(json_extract(payload, ?2), '') ELSE '' END, count(*)
+      SELECT
+        CASE WHEN json_valid(payload) THEN
+          coalesce((SELECT value FROM json_each(payload) WHERE key = ?2 LIMIT 1), '') ELSE '' END,
+        count(*)
       FROM rows WHERE data_source = ?1 GROUP BY 1
       """
     ) {
       $0.bind(dataSource, at: 1)
-      $0.bind("$.\"\(member)\"", at: 2)
+      $0.bind(member, at: 2)
     } onRow: {
       counts[$0.text(0)] = $0.int(1)
     }
