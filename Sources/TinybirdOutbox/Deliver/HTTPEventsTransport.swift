@@ -81,6 +81,8 @@ final class HTTPEventsTransport: EventsTransport {
       let response = try await client.execute(http, deadline: .distantFuture)
       return .answered(await read(response))
     } catch {
+      // The client library says "cancelled" for a connection that died in its pool too.
+      if Task.isCancelled { return .noAnswer(.cancelled) }
       return .noAnswer(TransportFaults.classify(error, hasBegun: progress.hasBegun))
     }
   }
@@ -142,7 +144,6 @@ private struct TrackedBody: AsyncSequence, Sendable {
 enum TransportFaults {
   static func classify(_ error: any Error, hasBegun: Bool) -> Outcome.NoAnswer {
     if let stream = error as? NIOHTTP2Errors.StreamClosed, stream.errorCode == .refusedStream { return .notProcessed }
-    if error is CancellationError || error as? HTTPClientError == .cancelled { return .cancelled }
     let fault = fault(error)
     return hasBegun ? .unknown(fault) : .notSent(fault)
   }
@@ -166,7 +167,7 @@ enum TransportFaults {
     case .connectTimeout, .getConnectionFromPoolTimeout: .connectTimeout
     case .tlsHandshakeTimeout, .serverOfferedUnsupportedApplicationProtocol("h2"): .tls
     case .readTimeout, .writeTimeout, .deadlineExceeded: .timeout
-    case .remoteConnectionClosed, .uncleanShutdown: .connectionClosed
+    case .remoteConnectionClosed, .uncleanShutdown, .cancelled: .connectionClosed
     case .proxyAuthenticationRequired, .invalidProxyResponse, .httpProxyHandshakeTimeout: .proxy
     default: .other
     }

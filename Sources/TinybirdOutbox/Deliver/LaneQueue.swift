@@ -7,6 +7,8 @@ struct LaneQueue: Equatable {
     var isUnderWay = false
     var notBefore: LaneTime?
     var immediateRetries = 0
+    /// How often it was the probe of a hold.
+    var holdProbes = 0
     /// Set by a failure: how many batches of the lane had been delivered then.
     var deliveredAtFailure: Int?
     /// Failures while others were delivered.
@@ -41,9 +43,11 @@ struct LaneQueue: Equatable {
     entries.first { $0.isReady(now) && $0.batch.attempts == 0 && $0.deliveredAtFailure == nil }?.batch
   }
 
-  /// The batch with the fewest bytes.
+  /// The batch with the fewest bytes, of those that were the probe of a hold least often: so that one poisoned batch
+  /// cannot keep a lane held.
   func smallestWaiting(now: LaneTime) -> Batch? {
-    entries.filter { $0.isReady(now) }.min { $0.batch.byteCount < $1.batch.byteCount }?.batch
+    entries.filter { $0.isReady(now) }
+      .min { ($0.holdProbes, $0.batch.byteCount) < ($1.holdProbes, $1.batch.byteCount) }?.batch
   }
 
   /// When the first of the batches that wait for their own moment may be sent.
@@ -61,6 +65,8 @@ struct LaneQueue: Equatable {
   }
 
   mutating func start(_ id: Batch.ID) { update(id) { $0.isUnderWay = true } }
+
+  mutating func noteHoldProbe(_ id: Batch.ID) { update(id) { $0.holdProbes += 1 } }
 
   mutating func remove(_ id: Batch.ID) { entries.removeAll { $0.batch.id == id } }
 

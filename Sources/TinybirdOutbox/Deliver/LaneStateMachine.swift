@@ -136,7 +136,7 @@ struct LaneStateMachine {
     return action
   }
 
-  /// The smallest batch, so that little is at stake; under strict order the first, which nothing may overtake.
+  /// A small batch, so that little is at stake; under strict order the first, which nothing may overtake.
   private mutating func probeHold(at moment: LaneTime, now: LaneTime) -> Action {
     guard moment <= now else { return .wait(until: moment) }
     let batch =
@@ -144,6 +144,7 @@ struct LaneStateMachine {
     let action = start(batch, else: settings.probeLimits, now: now)
     if case .wait = action { return action }
     hasProbedHold = true
+    if case .send(let probe) = action { queue.noteHoldProbe(probe.id) }
     return action
   }
 
@@ -224,7 +225,8 @@ struct LaneStateMachine {
     mayHaveUnbatched = mayHaveUnbatched || record.hasUnbatched
     failures = record.failures
     if record.retryAt == nil { pausedUntil = .zero }
-    refusalsInRow = 0
+    // Where every event was refused, no probe is buried.
+    refusalsInRow = record.hold?.kind == .everyEventRefused ? settings.maximumRefusalsInRow : 0
     unacknowledgedInRow = 0
     if let hold = record.hold {
       condition = .held(hold, probeAt: probeMoment(hold, now: now))
@@ -396,6 +398,8 @@ extension LaneStateMachine {
   ) {
     if batch.isIsolating { refusalsInRow += 1 }
     if refusalsInRow >= settings.maximumRefusalsInRow {
+      // A probe is halved too, so that others can find the events that are not refused; but nothing more is buried.
+      if isHeld, batch.eventCount > 1 { settlement.change = .split }
       hold(.everyEventRefused, status, now: now, &settlement)
       return
     }
