@@ -97,7 +97,11 @@ let package = Package(
     ),
     .testTarget(
       name: "TinybirdOutboxTests",
-      dependencies: ["OutboxTestSupport", "TinybirdOutbox"]
+      dependencies: [
+        "OutboxTestSupport",
+        "TinybirdOutbox",
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]
     ),
     .testTarget(
       name: "TinybirdOutboxIntegrationTests",

@@ -89,7 +89,7 @@ public struct DeliveryConfiguration: Sendable {
   public var compresses = true
   /// zlib's level, 1 to 9.
   ///
-  /// Default: `GzipCompressor.defaultLevel`, see there for the figures.
+  /// Default: 1. On web logs it compresses 9.6 times at about 300 MB/s a core, level 6 12.3 times at 160.
   public var compressionLevel = GzipCompressor.defaultLevel
   /// The service's limits for each data source.
   public var rateLimits = RateLimits()
