@@ -1,4 +1,4 @@
-public import struct Foundation.Date
+internal import struct Foundation.Date
 
 /// A moment of the wall clock as the outbox stores it: milliseconds since 1970 in UTC.
 ///

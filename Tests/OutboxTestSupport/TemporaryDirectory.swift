@@ -1,4 +1,4 @@
-public import Foundation
+internal import Foundation
 
 /// Runs `body` with the path of a fresh directory, which is removed afterwards, also when `body` throws.
 public func withTemporaryDirectory<Value>(

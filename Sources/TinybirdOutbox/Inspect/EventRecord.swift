@@ -162,7 +162,10 @@ extension StoreSnapshot {
   private func ledgerRange(at sequence: Int64, _ lane: LaneRecord) throws -> (last: Int64, template: EventRecord?) {
     let address = Address(dataSource: lane.dataSource, sequence: sequence)
     guard sequence < lane.nextUnbatched else {
-      return (lane.nextSequence - 1, EventRecord(address: address, state: .pending, inserted: .no, attempts: 0, mayBeDuplicated: false))
+      return (
+        lane.nextSequence - 1,
+        EventRecord(address: address, state: .pending, inserted: .no, attempts: 0, mayBeDuplicated: false)
+      )
     }
     let found = try connection.firstRow(SQL.selectRangesFrom, lane.id, sequence, 1) { row in
       (
