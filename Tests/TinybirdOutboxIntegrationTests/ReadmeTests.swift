@@ -3,19 +3,10 @@ import Testing
 
 /// README.md and the articles show only code that is compiled: see `ReadmeExamples.swift`.
 @Suite struct ReadmeTests {
-  private static let pages = [
-    "README.md",
-    "Sources/TinybirdOutbox/Documentation.docc/TinybirdOutbox.md",
-    "Sources/TinybirdOutbox/Documentation.docc/Guarantees.md",
-    "Sources/TinybirdOutbox/Documentation.docc/Architecture.md",
-    "Sources/TinybirdOutbox/Documentation.docc/Operating.md",
-    "Sources/TinybirdOutbox/Documentation.docc/Development.md",
-  ]
-
   @Test func everyBlockOfSwiftIsCompiled() throws {
     let examples = try Self.examples()
     var unused = Set(examples.keys)
-    for page in Self.pages {
+    for page in try Self.pages() {
       for block in try Self.swiftBlocks(of: Self.text(of: page)) {
         let name = examples.first { $0.value == block }?.key
         #expect(name != nil, "\(page) shows code that is no example of ReadmeExamples.swift:\n\(block)")
@@ -46,10 +37,17 @@ import Testing
 
   // MARK: Reading
 
+  private static let root = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  private static func pages() throws -> [String] {
+    let catalogue = "Sources/TinybirdOutbox/Documentation.docc"
+    let files = try FileManager.default.contentsOfDirectory(atPath: root.appendingPathComponent(catalogue).path)
+    return ["README.md"] + files.filter { $0.hasSuffix(".md") }.sorted().map { "\(catalogue)/\($0)" }
+  }
+
   private static func text(of path: String) throws -> String {
-    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .deletingLastPathComponent()
-    return try String(contentsOf: root.appendingPathComponent(path), encoding: .utf8)
+    try String(contentsOf: root.appendingPathComponent(path), encoding: .utf8)
   }
 
   private static func examples() throws -> [String: String] {
