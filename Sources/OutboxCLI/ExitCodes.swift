@@ -29,7 +29,7 @@ extension ExitCode {
   static let table = """
     EXIT CODES:
       0    done
-      1    verify found problems; emulator report --compare found lines missing
+      1    verify found problems; emulator report found lines missing
       2    deliver --until-empty: done, but events went to the dead-letter table
       64   the command line cannot be understood
       65   bad input: lines that are not JSON objects, a fault script that is none

@@ -40,7 +40,7 @@ struct Failure: Error {
       if let range = text.range(of: "Error: "), range.lowerBound == text.startIndex {
         text.replaceSubrange(range, with: "outbox: ")
       }
-      Console.note(text)
+      Console.note(text.hasSuffix("\n") ? String(text.dropLast()) : text)
     }
     Foundation.exit(code.rawValue)
   }

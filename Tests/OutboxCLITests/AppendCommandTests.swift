@@ -2,7 +2,7 @@ import Foundation
 import OutboxTestSupport
 import Testing
 
-@Suite struct AppendCommandTests {
+@Suite(.timeLimit(.minutes(2))) struct AppendCommandTests {
   @Test func appendsFilesInOrderPlainAndGzip() async throws {
     try await withTool { tool in
       try tool.file("events.ndjson", events(1...3))

@@ -4,7 +4,7 @@ import OutboxTestSupport
 import Testing
 
 /// `dead-letters`, `replay`, `discard`, `hold` and `resume`.
-@Suite struct DeadLetterCommandTests {
+@Suite(.timeLimit(.minutes(2))) struct DeadLetterCommandTests {
   /// Runs `body` with five events of which the second and the fourth were refused.
   private func withDeadLetters(_ body: (CommandLineTool, EventsAPIEmulator) async throws -> Void) async throws {
     var configuration = EventsAPIEmulator.Configuration()

@@ -3,7 +3,7 @@ import Foundation
 import OutboxTestSupport
 import Testing
 
-@Suite struct EmulatorCommandTests {
+@Suite(.timeLimit(.minutes(2))) struct EmulatorCommandTests {
   @Test func servesAndReports() async throws {
     try await withTool { tool in
       var tool = tool

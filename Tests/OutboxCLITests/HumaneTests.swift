@@ -53,6 +53,11 @@ import Testing
     #expect(DurationArgument(argument: text)?.duration == .milliseconds(milliseconds))
   }
 
+  @Test(arguments: ["1d", "36h", "5m", "90s", "2500ms", "0ms"])
+  func aDefaultIsWrittenAsItIsTyped(text: String) {
+    #expect(DurationArgument(argument: text)?.defaultValueDescription == text)
+  }
+
   @Test(arguments: [
     "", "s", "5", "5 s", "-1s", "1e3s", "infs", "0x10s", "1.2.3s", "5min", "99999999999d", "1,5s", "５s",
   ])
@@ -74,5 +79,16 @@ import Testing
     #expect(abs(date.timeIntervalSinceNow + 7200) < 60)
     #expect(MomentArgument(argument: "yesterday") == nil)
     #expect(MomentArgument(argument: "2026-13-01") == nil)
+  }
+
+  @Test func aRateIsThatOfTheLastSeconds() {
+    var rate = RecentRate()
+    #expect(rate.perSecond == 0)
+    rate.note(100, at: .milliseconds(500))
+    #expect(rate.perSecond == 200)
+    for second in 1...60 { rate.note(100 + second * 10, at: .seconds(second)) }
+    #expect(rate.perSecond == 10)
+    for second in 61...70 { rate.note(700, at: .seconds(second)) }
+    #expect(rate.perSecond == 0)
   }
 }

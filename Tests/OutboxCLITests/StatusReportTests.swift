@@ -1,4 +1,3 @@
-import ArgumentParser
 import Foundation
 import Testing
 
@@ -24,7 +23,8 @@ import Testing
     let status = OutboxStatus(
       path: "app.outbox", id: UUID(), formatVersion: 1, fileBytes: 12_345_678, delivererProcessID: deliverer,
       dataSources: sources)
-    let options = try OutboxOptions.parse(["--outbox", "app.outbox"])
+    var options = OutboxOptions()
+    options.given = "app.outbox"
     return StatusReport(status: status, options: options, now: now).lines(width: 100, paint: Paint(isOn: false))
   }
 

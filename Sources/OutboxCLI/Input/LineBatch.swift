@@ -11,8 +11,10 @@ struct LineBatch: Sendable {
     var excess: Int?
   }
 
-  /// About what one commit takes: large enough that the sync is shared by many lines, small enough that it is soon done.
-  static let maximumBytes = 1 << 20
+  /// What one commit takes, about: large enough that the sync is shared by many lines, small enough that it is soon done.
+  ///
+  /// With one more piece of input the batch still fits into one chunk of the outbox, which is at most 1 MiB.
+  static let maximumBytes = 768 << 10
   static let maximumLines = 10_000
 
   private(set) var bytes: [UInt8] = []

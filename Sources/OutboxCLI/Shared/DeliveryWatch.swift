@@ -32,18 +32,18 @@ final class DeliveryWatch: Sendable {
   }
 
   private func draw() async throws {
+    var rate = RecentRate()
     while !Task.isCancelled {
       let status = try await outbox.status()
-      Console.progress { progressLine(status) }
+      let delivered = status.deliveredEvents - before.deliveredEvents
+      rate.note(delivered, at: start.duration(to: .now))
+      Console.progress { progressLine(status, delivered: delivered, perSecond: rate.perSecond) }
       // Cancelled when delivery has ended.
       do { try await Task.sleep(for: Self.interval) } catch { return }
     }
   }
 
-  private func progressLine(_ status: OutboxStatus) -> String {
-    let delivered = status.deliveredEvents - before.deliveredEvents
-    let seconds = max(0.001, start.duration(to: .now) / .seconds(1))
-    let rate = Humane.count(Int(Double(delivered) / seconds))
+  private func progressLine(_ status: OutboxStatus, delivered: Int, perSecond: Int) -> String {
     let struggling = status.dataSources.compactMap { source -> String? in
       switch source.lane {
       case .open: nil
@@ -52,9 +52,10 @@ final class DeliveryWatch: Sendable {
       case .held(_, let status, _, _): "\(source.dataSource): held" + (status.map { " (\($0))" } ?? "")
       }
     }
-    return
-      (["\(Humane.count(status.pendingEvents)) pending, \(Humane.count(delivered)) delivered (\(rate)/s)"] + struggling)
-      .joined(separator: "; ")
+    let counts = [
+      "\(Humane.count(status.pendingEvents)) pending, \(Humane.count(delivered)) delivered (\(Humane.count(perSecond))/s)"
+    ]
+    return (counts + struggling).joined(separator: "; ")
   }
 
   func summary() async throws -> DeliverySummary {
@@ -65,6 +66,24 @@ final class DeliveryWatch: Sendable {
       before: before, after: try await outbox.status(),
       newDeadLetters: try await outbox.countDeadLetters(matching: filter).count,
       duration: start.duration(to: .now))
+  }
+}
+
+/// How fast a count has grown of late; an average since the start would say nothing after an hour.
+struct RecentRate {
+  static let window = Duration.seconds(5)
+
+  private var samples: [(count: Int, time: Duration)] = [(0, .zero)]
+
+  mutating func note(_ count: Int, at time: Duration) {
+    samples.append((count, time))
+    // The last sample from before the window is where it begins.
+    while samples.count > 2, samples[1].time <= time - Self.window { samples.removeFirst() }
+  }
+
+  var perSecond: Int {
+    guard let first = samples.first, let last = samples.last, last.time > first.time else { return 0 }
+    return Int((Double(last.count - first.count) / ((last.time - first.time) / .seconds(1))).rounded())
   }
 }
 

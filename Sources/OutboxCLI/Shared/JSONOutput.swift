@@ -1,6 +1,6 @@
 /// What `--json` prints.
 ///
-/// It is a contract: names are in snake case; each object at the top begins with `version`, which grows when a member
+/// It is a contract, documented in the article CommandLine: names are in snake case; each object at the top begins with `version`, which grows when a member
 /// changes its meaning or goes away, not when one is added; times are ISO 8601 in UTC with milliseconds; what is not known
 /// is null. One object is printed over several lines, a stream of objects one a line.
 enum JSONOutput {

@@ -7,13 +7,15 @@ struct OutboxOptions: ParsableArguments {
   @Option(name: .customLong("outbox"), help: ArgumentHelp("The outbox. Default: OUTBOX_PATH.", valueName: "path"))
   var given: String?
 
-  func validate() throws {
-    guard given ?? Environment["OUTBOX_PATH"] != nil else {
-      throw ValidationError("name the outbox with --outbox PATH, or in OUTBOX_PATH")
+  /// The path, which is asked for when the outbox is opened and not in `validate()`: that comes before `--help`.
+  var path: String {
+    get throws {
+      guard let path = given ?? Environment["OUTBOX_PATH"] else {
+        throw Failure(.validationFailure, "name the outbox with --outbox PATH, or in OUTBOX_PATH")
+      }
+      return path
     }
   }
-
-  var path: String { given ?? Environment["OUTBOX_PATH"] ?? "" }
 
   /// A command on the same outbox, to be typed as it stands: `outbox resume --outbox app.outbox clicks`.
   func command(_ verb: String, _ rest: String = "") -> String {

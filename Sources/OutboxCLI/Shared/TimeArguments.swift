@@ -23,7 +23,9 @@ struct DurationArgument: ExpressibleByArgument, Equatable {
 
   var defaultValueDescription: String {
     let milliseconds = Int64((duration / .milliseconds(1)).rounded())
-    return milliseconds.isMultiple(of: 1000) ? "\(milliseconds / 1000)s" : "\(milliseconds)ms"
+    let units: [(String, Int64)] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+    let (unit, size) = units.first { milliseconds.isMultiple(of: $0.1) && milliseconds >= $0.1 } ?? ("ms", 1)
+    return "\(milliseconds / size)\(unit)"
   }
 }
 

@@ -109,6 +109,7 @@ struct RepairCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "repair",
     abstract: "Give a dead letter another JSON; replay it afterwards.",
+    usage: "outbox dead-letters repair [<options>] <address> < fixed.json",
     discussion: """
       The new event is read from standard input, and checked as an append checks it; the old one is gone.
 
@@ -117,8 +118,9 @@ struct RepairCommand: AsyncParsableCommand {
       """)
 
   @OptionGroup var outbox: OutboxOptions
-  @OptionGroup var filter: DeadLetterOptions
-  @OptionGroup var page: PageOptions
+  /// Only to refuse what would do nothing here: the command above has taken it.
+  @OptionGroup(visibility: .hidden) var filter: DeadLetterOptions
+  @OptionGroup(visibility: .hidden) var page: PageOptions
   @OptionGroup var format: FormatOptions
 
   @Argument(

@@ -39,13 +39,14 @@ struct DeliverCommand: AsyncParsableCommand {
 
   func run() async throws {
     var configuration = OutboxConfiguration()
-    var delivery = try service.delivery()
-    requests.apply(to: &delivery)
-    waits.apply(to: &delivery)
+    let delivery = try waits.applied(to: requests.applied(to: service.delivery()))
     configuration.delivery = delivery
+    let path = try outbox.path
     let logger = ConsoleLogHandler.logger(level: logLevel ?? (untilEmpty ? .warning : .info))
     try await outbox.withOutbox(configuration: configuration, logger: logger) { outbox in
       let watch = try await DeliveryWatch(outbox)
+      logger.info(
+        "delivering", metadata: ["outbox.path": "\(path)", "outbox.base_url": "\(delivery.baseURL)"])
       let signal = try await Interruption.run { [untilEmpty] in
         try await watch.showingProgress {
           if untilEmpty {
@@ -99,12 +100,14 @@ struct RequestOptions: ParsableArguments {
     }
   }
 
-  func apply(to delivery: inout DeliveryConfiguration) {
+  func applied(to delivery: DeliveryConfiguration) -> DeliveryConfiguration {
+    var delivery = delivery
     delivery.order = order
     delivery.maximumInFlight = maxInFlight
     delivery.maximumBatchBytes = batchBytes
     delivery.compresses = !noCompression
     delivery.http.trustedCertificatesPath = caFile
+    return delivery
   }
 }
 
@@ -127,10 +130,12 @@ struct WaitOptions: ParsableArguments {
     help: ArgumentHelp("How long requests under way may take after SIGTERM or SIGINT.", valueName: "duration"))
   var shutdownGrace = DurationArgument(.seconds(10))
 
-  func apply(to delivery: inout DeliveryConfiguration) {
+  func applied(to delivery: DeliveryConfiguration) -> DeliveryConfiguration {
+    var delivery = delivery
     delivery.retryPolicy.firstDelay = firstDelay.duration
     delivery.retryPolicy.firstProbeDelay = firstProbeDelay.duration
     delivery.retryPolicy.maximumDelay = maxDelay.duration
     delivery.shutdownGrace = shutdownGrace.duration
+    return delivery
   }
 }

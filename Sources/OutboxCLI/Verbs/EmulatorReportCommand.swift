@@ -7,6 +7,7 @@ struct EmulatorReportCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "report",
     abstract: "Count what an emulator's database holds, and compare it with what was sent.",
+    usage: "outbox emulator report --database <file> [<options>]",
     discussion: """
       It may be asked while the emulator runs. With --compare, every line of the files must have arrived: exit code 1 if \
       lines are missing. A line that stands in the files twice must have arrived twice.
@@ -15,7 +16,8 @@ struct EmulatorReportCommand: AsyncParsableCommand {
         outbox emulator report --database emulator.sqlite --compare a.ndjson --json
       """)
 
-  @OptionGroup var listening: ListeningOptions
+  /// Only to refuse what would do nothing here: the command above has taken it.
+  @OptionGroup(visibility: .hidden) var listening: ListeningOptions
   @OptionGroup var storage: EmulatorStorageOptions
 
   @Option(help: ArgumentHelp("Only this data source.", valueName: "name"))

@@ -56,11 +56,12 @@ struct CommandLineTool: Sendable {
 /// A command that runs.
 final class RunningTool: Sendable {
   // Set up before it runs, and only told to end afterwards.
-  private nonisolated(unsafe) let process = Process()
+  private let process = Process()
   private let input = Pipe()
   private let output = Collector()
   private let errors = Collector()
   private let ended = Watch(false)
+  private static let starting = Mutex(())
 
   init(_ binary: URL, _ arguments: [String], directory: String, environment: [String: String]) throws {
     // Writing to one that has ended is no reason to end too.
@@ -73,7 +74,8 @@ final class RunningTool: Sendable {
     process.standardOutput = output.pipe
     process.standardError = errors.pipe
     process.terminationHandler = { [ended] _ in ended.update { $0 = true } }
-    try process.run()
+    // One at a time: Foundation's `run` shares state between processes that are started at once.
+    try Self.starting.withLock { _ in try process.run() }
     output.start()
     errors.start()
   }
@@ -136,10 +138,13 @@ private final class Collector: Sendable {
     let handle = pipe.fileHandleForReading
     Thread.detachNewThread { [text] in
       var bytes = Data()
+      var piece = [UInt8](repeating: 0, count: 1 << 16)
       while true {
-        let piece = handle.availableData
-        if piece.isEmpty { break }
-        bytes += piece
+        // Foundation's own reading ends the process where a signal interrupts it.
+        let count = read(handle.fileDescriptor, &piece, piece.count)
+        if count < 0, errno == EINTR { continue }
+        if count <= 0 { break }
+        bytes += piece[..<count]
         text.update { $0 = String(decoding: bytes, as: UTF8.self) }
       }
       text.update { $0 += "\u{4}" }
