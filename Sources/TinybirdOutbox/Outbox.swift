@@ -42,13 +42,15 @@ public final class Outbox: Service, Sendable {
     logger: Logger = Logger(label: "tinybird-outbox") { _ in SwiftLogNoOpLogHandler() }
   ) async throws {
     try configuration.validate()
-    file = OutboxFile(path: path)
+    file = OutboxFile(path: path, sqliteVFS: configuration.sqliteVFS)
     self.configuration = configuration
     self.logger = logger
     door = EventDoor(configuration)
     wakeup = Wakeup()
     let thread = ThreadExecutor(name: "outbox-writer")
-    writer = StoreWriter(file: file, thread: thread, logger: logger) { [wakeup] in wakeup.signal() }
+    writer = StoreWriter(
+      file: file, thread: thread, checkpointPages: configuration.checkpointPages, logger: logger
+    ) { [wakeup] in wakeup.signal() }
     outboxID = try await writer.open(create: configuration.createsFile)
     committer = Committer(
       writer: writer, thread: thread, maximumWaitingBytes: configuration.maximumWaitingBytes)
@@ -77,7 +79,7 @@ public final class Outbox: Service, Sendable {
   ///
   /// - Throws: ``OutboxError/Code/invalidConfiguration`` without a ``OutboxConfiguration/delivery``.
   public func run() async throws {
-    try await deliver(until: .shutdown) { _ in }
+    try await deliver(until: .shutdown, stopping: StopSignal()) { _ in }
   }
 
   /// Delivers until nothing is pending in any lane that may send.
@@ -87,11 +89,12 @@ public final class Outbox: Service, Sendable {
   /// - Parameter whileWaiting: Called once if another process delivers, with its number where it is known; this one
   ///   waits for it.
   public func deliverUntilEmpty(whileWaiting: @Sendable (Int64?) -> Void = { _ in }) async throws {
-    try await deliver(until: .empty, whileWaiting)
+    try await deliver(until: .empty, stopping: StopSignal(), whileWaiting)
   }
 
-  private func deliver(
-    until goal: DeliveryEngine.Goal, _ whileWaiting: @Sendable (Int64?) -> Void
+  /// Delivers until the goal is reached, `stopping` is set, or the task is cancelled.
+  func deliver(
+    until goal: DeliveryEngine.Goal, stopping: StopSignal, _ whileWaiting: @Sendable (Int64?) -> Void
   ) async throws {
     guard let delivery = configuration.delivery else {
       throw OutboxError(
@@ -101,9 +104,8 @@ public final class Outbox: Service, Sendable {
     let transport = try HTTPEventsTransport(
       baseURL: delivery.baseURL, settings: delivery.http,
       concurrentRequests: max(8, delivery.laneSettings.maximumInFlight * 8))
-    let stopping = StopSignal()
     let engine = DeliveryEngine(
-      file: file, dependencies: dependencies(delivery, transport), wakeup: wakeup, stopping: stopping)
+      file: file, dependencies: dependencies(delivery, transport, stopping), wakeup: wakeup)
     let result: Result<Void, any Error>
     do {
       try await withGracefulShutdownHandler {
@@ -121,12 +123,13 @@ public final class Outbox: Service, Sendable {
   }
 
   private func dependencies(
-    _ delivery: DeliveryConfiguration, _ transport: any EventsTransport
+    _ delivery: DeliveryConfiguration, _ transport: any EventsTransport, _ stopping: StopSignal
   ) -> LaneDependencies {
     LaneDependencies(
       committer: committer, reader: deliveryReader, transport: transport, tokens: delivery.tokens,
       budget: ByteBudget(capacity: delivery.maximumBodyBytes), settings: delivery.laneSettings,
       compressionLevel: delivery.compresses ? delivery.compressionLevel : nil,
-      shutdownGrace: delivery.shutdownGrace, logger: logger, start: .now, didChange: { [wakeup] in wakeup.signal() })
+      shutdownGrace: delivery.shutdownGrace, logger: logger, start: .now, stopping: stopping,
+      didChange: { [wakeup] in wakeup.signal() })
   }
 }

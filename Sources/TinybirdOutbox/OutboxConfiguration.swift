@@ -32,6 +32,15 @@ public struct OutboxConfiguration: Sendable {
   /// Default: none.
   public var delivery: DeliveryConfiguration?
 
+  /// The operating system layer that SQLite opens the file through, by the name under which it was registered.
+  ///
+  /// For tests of power cuts and disk faults. Default: SQLite's own.
+  var sqliteVFS: String?
+  /// Pages by which the log grows before it is folded into the file.
+  ///
+  /// For tests that want checkpoints early. Default: ``Checkpointer/duePages``.
+  var checkpointPages = Checkpointer.duePages
+
   /// A configuration of defaults.
   public init() {}
 

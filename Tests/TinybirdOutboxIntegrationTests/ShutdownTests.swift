@@ -14,10 +14,10 @@ import Testing
     } run: { outbox, emulator in
       emulator.faults = [FaultRule(times: 1, delay: .untilReleased(at: .beforeCommit))]
       try await outbox.append("{\"n\":1}", to: "clicks")
-      let group = ServiceGroup(services: [outbox], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-      let running = Task { try await group.run() }
+      let stopping = StopSignal()
+      let running = Task { try await outbox.deliver(until: .shutdown, stopping: stopping) { _ in } }
       try await emulator.waitForHeldRequests(count: 1)
-      await group.triggerGracefulShutdown()
+      stopping.set()
       try await outbox.append("{\"n\":2}", to: "clicks")
       emulator.releaseHeldRequests()
       try await running.value

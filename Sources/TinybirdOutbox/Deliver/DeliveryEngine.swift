@@ -18,7 +18,6 @@ struct DeliveryEngine: Sendable {
   let file: OutboxFile
   let dependencies: LaneDependencies
   let wakeup: Wakeup
-  let stopping: StopSignal
 
   /// Waits for the right to deliver, then delivers until the goal is reached, or the task is cancelled.
   func run(until goal: Goal, whileWaiting: @Sendable (Int64?) -> Void) async throws {
@@ -34,7 +33,7 @@ struct DeliveryEngine: Sendable {
 
   private func acquireLock(_ whileWaiting: @Sendable (Int64?) -> Void) async throws -> DeliveryLock? {
     var hasTold = false
-    while !Task.isCancelled, !stopping.isSet {
+    while !Task.isCancelled, !dependencies.stopping.isSet {
       if let lock = try DeliveryLock.tryAcquire(file) { return lock }
       if !hasTold {
         hasTold = true
@@ -51,12 +50,13 @@ struct DeliveryEngine: Sendable {
   private func supervise(until goal: Goal, _ group: inout DiscardingTaskGroup) async {
     var lanes: [Int64: Lane] = [:]
     var seenVersion: Int64?
-    while !Task.isCancelled, !stopping.isSet {
+    while !Task.isCancelled, !dependencies.stopping.isSet {
       do {
         let version = try await dependencies.reader.dataVersion()
         if version != seenVersion {
-          seenVersion = version
           try await refresh(&lanes, &group)
+          // Only now: after a refresh that failed the next look must not pass over what it missed.
+          seenVersion = version
         }
         if goal == .empty, await isFinished(lanes) { break }
       } catch {

@@ -13,6 +13,8 @@ struct LaneDependencies: Sendable {
   let shutdownGrace: Duration
   let logger: Logger
   let start: ContinuousClock.Instant
+  /// Set by a request to shut down: nothing is sent from then on.
+  let stopping: StopSignal
   /// Tells the engine that something changed.
   let didChange: @Sendable () -> Void
 
@@ -53,6 +55,7 @@ actor Lane {
     // The group ends when every attempt has, each with its settlement written: also after a cancellation.
     await withDiscardingTaskGroup { sends in
       while !Task.isCancelled {
+        if dependencies.stopping.isSet { machine.stop() }
         switch machine.next(now: dependencies.now) {
         case .send(let batch):
           guard await markSending(batch) else { continue }

@@ -51,6 +51,8 @@ struct LaneStateMachine {
   /// A probe starts when nothing else is under way, so that every answer from then on is to a request that was sent
   /// after the hold began.
   private var hasProbedHold = false
+  /// What answers did to the lane that the ledger does not say yet, in their order.
+  private var unsettled: [(batch: Batch.ID, change: LaneChange, at: LaneTime)] = []
 
   /// A lane as the outbox stores it.
   ///
@@ -198,6 +200,8 @@ struct LaneStateMachine {
 
   /// The settlement of a batch is committed; `parts` take its place if it was split.
   mutating func settled(_ settlement: Settlement, parts: [Batch]) {
+    // The ledger has a later word now than that of the answers before this one.
+    if let index = unsettled.firstIndex(where: { $0.batch == settlement.batch }) { unsettled.removeSubrange(...index) }
     switch settlement.change {
     case .delivered, .dead: queue.remove(settlement.batch)
     case .split:
@@ -210,6 +214,7 @@ struct LaneStateMachine {
 
   /// The batch is not in the ledger any more: others take its place.
   mutating func abandoned(_ id: Batch.ID) {
+    unsettled.removeAll { $0.batch == id }
     queue.remove(id)
     answered()
   }
@@ -224,7 +229,7 @@ struct LaneStateMachine {
     // What was appended since the record was read must not be forgotten; forming a batch finds out.
     mayHaveUnbatched = mayHaveUnbatched || record.hasUnbatched
     failures = record.failures
-    if record.retryAt == nil { pausedUntil = .zero }
+    if record.retryAt == nil, unsettled.isEmpty { pausedUntil = .zero }
     // Where every event was refused, no probe is buried.
     refusalsInRow = record.hold?.kind == .everyEventRefused ? settings.maximumRefusalsInRow : 0
     unacknowledgedInRow = 0
@@ -234,6 +239,24 @@ struct LaneStateMachine {
       condition = .backingOff(until: moment(retryAt))
     } else {
       condition = failures == 0 ? .open : .backingOff(until: now)
+    }
+    for (_, change, moment) in unsettled { apply(change, at: moment) }
+  }
+
+  /// An answer that came before the record was read, and is written down after it, still counts.
+  private mutating func apply(_ change: LaneChange, at moment: LaneTime) {
+    var heldByOperator = false
+    if case .held(let hold, _) = condition { heldByOperator = hold.kind == .byOperator }
+    switch change {
+    case .none: break
+    case .open:
+      failures = 0
+      if !heldByOperator { condition = .open }
+    case .backOff(let count, let delay):
+      failures = count
+      if !isHeld { condition = .backingOff(until: moment + delay) }
+    case .hold(let kind, let status):
+      if !isHeld { hold(kind, status, now: moment) }
     }
   }
 
@@ -307,6 +330,7 @@ extension LaneStateMachine {
     if wasHeld, case .held(let hold, _) = condition {
       condition = .held(hold, probeAt: probeMoment(hold, now: now))
     }
+    if settlement.lane != .none { unsettled.append((id, settlement.lane, now)) }
     return settlement
   }
 
@@ -412,10 +436,14 @@ extension LaneStateMachine {
     _ kind: HoldKind, _ status: Int?, now: LaneTime, _ settlement: inout Settlement
   ) {
     if isHeld { return }
+    hold(kind, status, now: now)
+    settlement.lane = .hold(kind, status: status)
+  }
+
+  fileprivate mutating func hold(_ kind: HoldKind, _ status: Int?, now: LaneTime) {
     let hold = LaneRecord.Hold(kind: kind, status: status)
     condition = .held(hold, probeAt: probeMoment(hold, now: now))
     hasProbedHold = false
-    settlement.lane = .hold(kind, status: status)
   }
 
   /// The wait that an answer asks for.

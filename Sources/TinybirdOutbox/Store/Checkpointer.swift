@@ -10,12 +10,14 @@ final class Checkpointer {
   static let duePages: Int32 = 4096
 
   private let connection: SQLiteConnection
+  private let duePages: Int32
   private let logPages = LogPages()
   private var pagesAtLastRun: Int32 = 0
 
   /// Watches the log that `writer` fills.
-  init(watching writer: SQLiteConnection, file: OutboxFile) throws {
-    connection = try SQLiteConnection(path: file.path)
+  init(watching writer: SQLiteConnection, file: OutboxFile, duePages: Int32 = Checkpointer.duePages) throws {
+    self.duePages = duePages
+    connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
     try Pragmas.applyForWriting(to: connection)
     // The hook replaces SQLite's own automatic checkpoint, and only takes down how long the log is.
     sqlite3_wal_hook(
@@ -30,7 +32,7 @@ final class Checkpointer {
   /// Checkpoints if the log has grown enough since the last time; `writer` must be outside a transaction.
   func runIfDue(holding writer: SQLiteConnection) throws {
     if logPages.count < pagesAtLastRun { pagesAtLastRun = 0 }
-    guard logPages.count - pagesAtLastRun >= Self.duePages else { return }
+    guard logPages.count - pagesAtLastRun >= duePages else { return }
     try writer.execute("BEGIN IMMEDIATE")
     defer { try? writer.execute("ROLLBACK") }
     try connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

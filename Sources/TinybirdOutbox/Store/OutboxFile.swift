@@ -12,6 +12,8 @@
 /// process has open would drop SQLite's locks on it.
 struct OutboxFile: Sendable {
   let path: String
+  /// The operating system layer that SQLite opens it through; nil is SQLite's own.
+  var sqliteVFS: String?
 
   /// Where the process that delivers keeps its `flock`.
   var lockPath: String { path + "-lock" }

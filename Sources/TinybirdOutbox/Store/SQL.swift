@@ -8,6 +8,7 @@ enum SQL {
   static let insertMeta = "INSERT INTO outbox_meta (name, value) VALUES (?1, ?2)"
   static let replaceMeta = "REPLACE INTO outbox_meta (name, value) VALUES (?1, ?2)"
   static let deleteMeta = "DELETE FROM outbox_meta WHERE name = ?1"
+  static let checkpointAndRestart = "PRAGMA wal_checkpoint(RESTART)"
 
   // MARK: Appending
 

@@ -10,10 +10,12 @@ final class SQLiteConnection {
   private var statements: [String: OpaquePointer] = [:]
 
   /// Opens a database that exists (`SQLITE_OPEN_READWRITE` without `CREATE`: files are made by ``OutboxFile``).
-  init(path: String) throws(SQLiteError) {
+  ///
+  /// `vfs` names the operating system layer that SQLite is to use; nil is its own.
+  init(path: String, vfs: String? = nil) throws(SQLiteError) {
     var opened: OpaquePointer?
     let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
-    let code = sqlite3_open_v2(path, &opened, flags, nil)
+    let code = sqlite3_open_v2(path, &opened, flags, vfs)
     guard code == SQLITE_OK, let opened else {
       let message = opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
       sqlite3_close_v2(opened)

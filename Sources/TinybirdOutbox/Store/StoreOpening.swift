@@ -8,7 +8,7 @@ enum StoreOpening {
     -> SQLiteConnection
   {
     try file.prepare(create: create)
-    let connection = try SQLiteConnection(path: file.path)
+    let connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
     // Until the file is known to be ours nothing of it may change, not even by the checkpoint of a close.
     _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     switch try content(of: connection, file) {
@@ -42,7 +42,7 @@ enum StoreOpening {
 
   /// A connection that only reads; the outbox is open for writing already.
   static func openForReading(_ file: OutboxFile) throws -> SQLiteConnection {
-    let connection = try SQLiteConnection(path: file.path)
+    let connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
     try Pragmas.applyForReading(to: connection)
     return connection
   }

@@ -7,16 +7,25 @@ actor StoreWriter {
   nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
   private let file: OutboxFile
+  private let checkpointPages: Int32
   private let logger: Logger
   private let didCommit: @Sendable () -> Void
   private var connection: SQLiteConnection?
   private var checkpointer: Checkpointer?
   private var outboxID: OutboxID?
+  /// Whether all that the log held when it was opened is known to be on the disk.
+  private var hasFoldedOldLog = false
 
   /// `didCommit` is called on the writer's thread after each commit that changed something.
-  init(file: OutboxFile, thread: ThreadExecutor, logger: Logger, didCommit: @escaping @Sendable () -> Void) {
+  ///
+  /// A checkpoint is due when the log has grown by `checkpointPages`.
+  init(
+    file: OutboxFile, thread: ThreadExecutor, checkpointPages: Int32 = Checkpointer.duePages, logger: Logger,
+    didCommit: @escaping @Sendable () -> Void
+  ) {
     self.file = file
     self.thread = thread
+    self.checkpointPages = checkpointPages
     self.logger = logger
     self.didCommit = didCommit
   }
@@ -34,7 +43,7 @@ actor StoreWriter {
         throw OutboxError(.damaged, "the outbox \(file.path) has lost its id; keep a copy of the file")
       }
       outboxID = stored
-      checkpointer = try Checkpointer(watching: connection, file: file)
+      checkpointer = try Checkpointer(watching: connection, file: file, duePages: checkpointPages)
       self.connection = connection
       return stored
     }
@@ -56,6 +65,7 @@ actor StoreWriter {
     }
     var endings: [@Sendable (OutboxError?) -> Void] = []
     do {
+      try foldOldLog(connection)
       try connection.execute("BEGIN IMMEDIATE")
       let transaction = StoreTransaction(connection: connection, outboxID: outboxID, now: .now)
       var appender = ChunkAppender(transaction: transaction)
@@ -86,6 +96,27 @@ actor StoreWriter {
     }
     didCommit()
     for ending in endings { ending(nil) }
+  }
+
+  /// Folds what an earlier process left in the log into the database, before the first commit of this one.
+  ///
+  /// After a sync that failed, the kernel shows frames that are on no disk. If that process is gone, opening has taken
+  /// them for good, and a commit behind them would be lost with them in a power cut. So nothing is accepted until the
+  /// log begins anew. RESTART holds the write lock throughout, so that no commit can restart the log meanwhile.
+  private func foldOldLog(_ connection: SQLiteConnection) throws {
+    guard !hasFoldedOldLog else { return }
+    // SQLite does not wait where another process checkpoints too: we do.
+    var tries: Int32 = 0
+    while try connection.firstInteger(SQL.checkpointAndRestart) != 0 {
+      guard BusyHandler.wait(nil, tries) != 0 else {
+        throw OutboxError(
+          .busy,
+          "another program reads an old state of the outbox \(file.path), so that its log cannot begin anew; nothing can be stored until it ends its transaction"
+        )
+      }
+      tries += 1
+    }
+    hasFoldedOldLog = true
   }
 
   /// A job that refuses its own work (the event is gone, the batch was settled) must not take the others down with it.
