@@ -29,7 +29,7 @@ struct Failure: Error {
     Console.endProgress()
     if let failure = Failure(error) {
       Console.note("outbox: \(failure.message)")
-      Foundation.exit(failure.code.rawValue)
+      exit(failure.code.rawValue)
     }
     let code = command.exitCode(for: error)
     var text = command.fullMessage(for: error)
@@ -42,6 +42,6 @@ struct Failure: Error {
       }
       Console.note(text.hasSuffix("\n") ? String(text.dropLast()) : text)
     }
-    Foundation.exit(code.rawValue)
+    exit(code.rawValue)
   }
 }

@@ -205,7 +205,7 @@ import Testing
     ),
     (["TINYBIRD_TOKEN": "two words"], [], 78, "outbox: the token holds white space"),
     ([:], ["--token-file", "none"], 78, "outbox: cannot read the token file none"),
-    ([:], ["--ca-file", "none.pem"], 64, "outbox: cannot read none.pem: No such file or directory"),
+    ([:], ["--ca-file", "none.pem"], 66, "outbox: cannot read none.pem: No such file or directory"),
     ([:], ["--first-delay", "soon"], 64, "outbox: The value 'soon' is invalid for '--first-delay <duration>'"),
     ([:], ["--batch-bytes", "0"], 78, "outbox: the setting maximumBatchBytes must be 1 to 10,000,000"),
     ([:], ["--token", "secret"], 64, "outbox: Unknown option '--token'"),

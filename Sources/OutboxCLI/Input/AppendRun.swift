@@ -1,4 +1,3 @@
-internal import Foundation
 internal import TinybirdOutbox
 
 /// What an append has done.
@@ -73,8 +72,8 @@ actor AppendRun {
     self.dataSource = dataSource
     self.badLines = badLines
     isStrict = badLines == .stop
-    self.names = names.map { $0 == "-" ? "stdin" : $0 }
-    let sizes = names.map { InputFile.regularSize($0) }
+    self.names = names.map { $0 == InputPath.standardInput ? "stdin" : $0 }
+    let sizes = names.map { InputPath.regularSize($0) }
     totalBytes = sizes.contains(nil) ? nil : sizes.reduce(0) { $0 + ($1 ?? 0) }
     summary = AppendSummary(dataSource: dataSource)
   }

@@ -1,4 +1,11 @@
-internal import Foundation
+#if canImport(Darwin)
+  internal import Darwin
+#elseif canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#endif
+
 internal import Synchronization
 
 /// Wakes a thread that waits for input, because its lines are wanted or because it is to stop.
@@ -19,7 +26,7 @@ final class Doorbell: Sendable {
   init() throws {
     var ends: [Int32] = [0, 0]
     guard pipe(&ends) == 0 else {
-      throw Failure(.inputOutput, "cannot make a pipe: \(String(cString: strerror(errno)))")
+      throw Failure(.inputOutput, "cannot make a pipe: \(SystemError())")
     }
     (readEnd, writeEnd) = (ends[0], ends[1])
     // A full pipe has rung already; an empty one must not hold up who looks.

@@ -1,4 +1,11 @@
-internal import Foundation
+#if canImport(Darwin)
+  internal import Darwin
+#elseif canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#endif
+
 internal import TinybirdOutbox
 
 /// One input of NDJSON: a file or standard input, plain or gzip, which its first bytes tell.
@@ -24,12 +31,12 @@ final class InputFile {
 
   /// Opens a file; `-` is standard input.
   convenience init(_ name: String, number: Int, maximumLineBytes: Int) throws {
-    if name == "-" {
+    if name == InputPath.standardInput {
       self.init(
         "stdin", STDIN_FILENO, closesDescriptor: false, number: number, maximumLineBytes: maximumLineBytes)
     } else {
       self.init(
-        name, try Self.open(name), closesDescriptor: true, number: number, maximumLineBytes: maximumLineBytes)
+        name, try Self.openFile(name), closesDescriptor: true, number: number, maximumLineBytes: maximumLineBytes)
     }
   }
 
@@ -45,28 +52,9 @@ final class InputFile {
     if closesDescriptor { close(descriptor) }
   }
 
-  /// Throws where a named file cannot be read, without opening it: a pipe's writer would see the close.
-  static func check(_ name: String) throws {
-    var status = stat()
-    guard name != "-" else { return }
-    guard stat(name, &status) == 0, access(name, R_OK) == 0 else {
-      throw Failure(.notFound, "cannot read \(name): \(String(cString: strerror(errno)))")
-    }
-    guard status.st_mode & S_IFMT != S_IFDIR else {
-      throw Failure(.notFound, "cannot read \(name): it is a directory")
-    }
-  }
-
-  /// The size of a file that can be read twice; nil for a pipe or a terminal.
-  static func regularSize(_ name: String) -> Int64? {
-    var status = stat()
-    let isThere = name == "-" ? fstat(STDIN_FILENO, &status) == 0 : stat(name, &status) == 0
-    return isThere && status.st_mode & S_IFMT == S_IFREG ? Int64(status.st_size) : nil
-  }
-
-  private static func open(_ name: String) throws -> Int32 {
-    let descriptor = Foundation.open(name, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw Failure(.notFound, "cannot read \(name): \(String(cString: strerror(errno)))") }
+  private static func openFile(_ name: String) throws -> Int32 {
+    let descriptor = open(name, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw Failure(.notFound, "cannot read \(name): \(SystemError())") }
     return descriptor
   }
 
@@ -74,7 +62,7 @@ final class InputFile {
   func read(into batch: inout LineBatch) throws -> Bool {
     let limit = start == nil && decompressor == nil ? Self.plainReadBytes : Self.gzipReadBytes
     return try withUnsafeTemporaryAllocation(byteCount: limit, alignment: 16) { space in
-      let count = try Self.read(descriptor, space, name)
+      let count = try Self.readSome(descriptor, into: space, name)
       guard count > 0 else {
         try finish(into: &batch)
         return false
@@ -86,18 +74,11 @@ final class InputFile {
   }
 
   /// Reads what is there, and waits where nothing is; 0 bytes are the end.
-  static func read(_ descriptor: Int32, _ space: UnsafeMutableRawBufferPointer, _ name: String) throws -> Int {
-    while true {
-      let count = Foundation.read(descriptor, space.baseAddress, space.count)
-      if count >= 0 { return count }
-      switch errno {
-      case EINTR: continue
-      case EAGAIN:
-        // Somebody made the descriptor non-blocking.
-        var input = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        _ = poll(&input, 1, -1)
-      case let code: throw Failure(.inputOutput, "cannot read \(name): \(String(cString: strerror(code)))")
-      }
+  static func readSome(_ descriptor: Int32, into space: UnsafeMutableRawBufferPointer, _ name: String) throws -> Int {
+    do {
+      return try System.readSome(descriptor, into: space)
+    } catch {
+      throw Failure(.inputOutput, "cannot read \(name): \(error)")
     }
   }
 

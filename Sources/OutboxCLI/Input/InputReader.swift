@@ -1,4 +1,3 @@
-internal import Foundation
 internal import TinybirdOutbox
 
 /// Reads inputs one after the other, on a thread of its own, and hands their lines over in batches.
@@ -59,7 +58,9 @@ actor InputReader {
   /// Copies what can be read only once, so that ``rewind()`` is possible.
   func spoolStreams() throws {
     for (index, source) in sources.enumerated() {
-      guard case .named(let name) = source, name == "-" || InputFile.regularSize(name) == nil else { continue }
+      guard case .named(let name) = source, name == InputPath.standardInput || InputPath.regularSize(name) == nil else {
+        continue
+      }
       let input = try InputFile(name, number: index, maximumLineBytes: maximumLineBytes)
       let spool = try Spool(copying: input.descriptor, name: input.name, until: doorbell)
       sources[index] = .spooled(name: input.name, spool)

@@ -1,4 +1,10 @@
-internal import Foundation
+#if canImport(Darwin)
+  internal import Darwin
+#elseif canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#endif
 
 /// A copy of an input that can be read only once, so that it can be read twice.
 ///
@@ -13,14 +19,14 @@ final class Spool: Sendable {
     // Mode 0600.
     descriptor = mkstemp(&template)
     guard descriptor >= 0 else {
-      throw Failure(.cannotWrite, "cannot make a temporary file in \(directory): \(String(cString: strerror(errno)))")
+      throw Failure(.cannotWrite, "cannot make a temporary file in \(directory): \(SystemError())")
     }
     unlink(template)
     try withUnsafeTemporaryAllocation(byteCount: 256 << 10, alignment: 16) { space in
       while doorbell.wait(for: source, hasLines: false) == .ready {
-        let count = try InputFile.read(source, space, name)
+        let count = try InputFile.readSome(source, into: space, name)
         guard count > 0 else { return }
-        try write(UnsafeRawBufferPointer(rebasing: space[..<count]), directory)
+        try store(UnsafeRawBufferPointer(rebasing: space[..<count]), directory)
       }
     }
   }
@@ -32,24 +38,18 @@ final class Spool: Sendable {
   /// The descriptor, at its start.
   func rewound() throws -> Int32 {
     guard lseek(descriptor, 0, SEEK_SET) == 0 else {
-      throw Failure(.inputOutput, "cannot read the temporary file: \(String(cString: strerror(errno)))")
+      throw Failure(.inputOutput, "cannot read the temporary file: \(SystemError())")
     }
     return descriptor
   }
 
-  private func write(_ bytes: UnsafeRawBufferPointer, _ directory: String) throws {
-    var rest = bytes
-    while !rest.isEmpty {
-      let count = Foundation.write(descriptor, rest.baseAddress, rest.count)
-      guard count >= 0 else {
-        if errno == EINTR { continue }
-        let isFull = errno == ENOSPC || errno == EDQUOT
-        throw Failure(
-          isFull ? .tryAgain : .inputOutput,
-          "cannot write to a temporary file in \(directory): \(String(cString: strerror(errno))); name another in TMPDIR"
-        )
-      }
-      rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+  private func store(_ bytes: UnsafeRawBufferPointer, _ directory: String) throws {
+    do {
+      try System.writeAll(bytes, to: descriptor)
+    } catch {
+      throw Failure(
+        error.isFullDisk ? .tryAgain : .inputOutput,
+        "cannot write to a temporary file in \(directory): \(error); name another directory in TMPDIR")
     }
   }
 }

@@ -1,4 +1,11 @@
-internal import Foundation
+#if canImport(Darwin)
+  internal import Darwin
+#elseif canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#endif
+
 internal import Synchronization
 
 /// Standard output and standard error, with the progress line that stands between their lines on a terminal.
@@ -29,15 +36,15 @@ enum Console {
     try state.withLock { state in
       guard !state.isOutputClosed else { return false }
       eraseProgress(&state)
-      let failure = write(text + "\n", to: STDOUT_FILENO)
-      if failure == EPIPE {
+      do {
+        try write(text + "\n", to: STDOUT_FILENO)
+        return true
+      } catch let error as SystemError where error.isClosedPipe {
         state.isOutputClosed = true
         return false
+      } catch {
+        throw Failure(.inputOutput, "cannot write to standard output: \(error)")
       }
-      guard failure == 0 else {
-        throw Failure(.inputOutput, "cannot write to standard output: \(String(cString: strerror(failure)))")
-      }
-      return true
     }
   }
 
@@ -45,7 +52,7 @@ enum Console {
   static func note(_ text: String) {
     state.withLock { state in
       eraseProgress(&state)
-      _ = write(text + "\n", to: STDERR_FILENO)
+      try? write(text + "\n", to: STDERR_FILENO)
     }
   }
 
@@ -57,7 +64,7 @@ enum Console {
       if let drawnAt = state.drawnAt, now < drawnAt + progressInterval { return }
       state.drawnAt = now
       state.progress = DisplayWidth.cut(text(), to: Terminal.error.width - 1)
-      _ = write("\r\u{1B}[2K" + state.progress, to: STDERR_FILENO)
+      try? write("\r\u{1B}[2K" + state.progress, to: STDERR_FILENO)
     }
   }
 
@@ -68,32 +75,17 @@ enum Console {
 
   private static func eraseProgress(_ state: inout State) {
     guard !state.progress.isEmpty else { return }
-    _ = write("\r\u{1B}[2K", to: STDERR_FILENO)
+    try? write("\r\u{1B}[2K", to: STDERR_FILENO)
     state.progress = ""
     state.drawnAt = nil
   }
 
-  /// Writes all of `text`; returns 0 or the `errno` that stopped it.
-  private static func write(_ text: String, to descriptor: Int32) -> Int32 {
+  private static func write(_ text: String, to descriptor: Int32) throws(SystemError) {
     var text = text
-    return text.withUTF8 { bytes in
-      var rest = UnsafeRawBufferPointer(bytes)
-      while !rest.isEmpty {
-        let count = Foundation.write(descriptor, rest.baseAddress, rest.count)
-        if count >= 0 {
-          rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-          continue
-        }
-        switch errno {
-        case EINTR: continue
-        case EAGAIN:
-          // Somebody made the descriptor non-blocking: wait until there is room.
-          var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-          _ = poll(&room, 1, -1)
-        case let code: return code
-        }
-      }
-      return 0
+    // A closure cannot throw a typed error through `withUTF8`, a result can carry it.
+    let result = text.withUTF8 { bytes in
+      Result { () throws(SystemError) in try System.writeAll(UnsafeRawBufferPointer(bytes), to: descriptor) }
     }
+    try result.get()
   }
 }

@@ -59,7 +59,6 @@ extension DeadReason {
     case .tooLarge: "too large"
     case .partlyInserted: "partly inserted"
     case .requestRefused: "request refused"
-    case .givenUp: "given up"
     }
   }
 
@@ -69,7 +68,6 @@ extension DeadReason {
     case .tooLarge: "the event is larger than the service takes"
     case .partlyInserted: "the service failed half-way: sending again can duplicate, so look in Tinybird first"
     case .requestRefused: "the request was refused for a fault of the path, not of the event; the data source was held"
-    case .givenUp: "the application gave it up by its own limit"
     }
   }
 }

@@ -1,5 +1,12 @@
+#if canImport(Darwin)
+  internal import Darwin
+#elseif canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#endif
+
 internal import Dispatch
-internal import Foundation
 internal import Logging
 internal import ServiceLifecycle
 internal import Synchronization

@@ -1,4 +1,12 @@
-internal import Foundation
+#if canImport(Darwin)
+  internal import Darwin
+#elseif canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#endif
+
+internal import class Foundation.ProcessInfo
 
 /// What a descriptor can show.
 struct Terminal {

@@ -53,9 +53,9 @@ struct AppendCommand: AsyncParsableCommand {
   var files: [String] = []
 
   func run() async throws {
-    let names = files.isEmpty ? ["-"] : files
-    for name in names { try InputFile.check(name) }
-    if names.contains("-"), Terminal.input.isInteractive {
+    let names = files.isEmpty ? [InputPath.standardInput] : files
+    for name in names { try InputPath.check(name) }
+    if names.contains(InputPath.standardInput), Terminal.input.isInteractive {
       Console.note("outbox: reading events from the terminal; end with Ctrl-D")
     }
     var configuration = OutboxConfiguration()

@@ -38,6 +38,7 @@ struct DeliverCommand: AsyncParsableCommand {
   @OptionGroup var format: FormatOptions
 
   func run() async throws {
+    if let file = requests.caFile { try InputPath.check(file) }
     var configuration = OutboxConfiguration()
     let delivery = try waits.applied(to: requests.applied(to: service.delivery()))
     configuration.delivery = delivery
@@ -93,12 +94,6 @@ struct RequestOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("A PEM file with certificates to trust besides the system's.", valueName: "file"))
   var caFile: String?
-
-  func validate() throws {
-    if let caFile, access(caFile, R_OK) != 0 {
-      throw ValidationError("cannot read \(caFile): \(String(cString: strerror(errno)))")
-    }
-  }
 
   func applied(to delivery: DeliveryConfiguration) -> DeliveryConfiguration {
     var delivery = delivery

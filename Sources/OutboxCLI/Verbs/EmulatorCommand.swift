@@ -54,7 +54,8 @@ struct EmulatorCommand: AsyncParsableCommand {
 private func announce(_ url: URL, isJSON: Bool) throws {
   if isJSON {
     try JSONOutput.print([
-      "base_url": .string(url.absoluteString), "port": .integer(url.port), "pid": .integer(Int(getpid())),
+      "base_url": .string(url.absoluteString), "port": .integer(url.port),
+      "pid": .integer(ProcessInfo.processInfo.processIdentifier),
     ])
   } else {
     try Console.print("listening on \(url.absoluteString)")
@@ -109,7 +110,7 @@ struct ListeningOptions: ParsableArguments {
     configuration.tokens = try tokens()
     configuration.limits.hasRateLimits = !noRateLimits
     if let script {
-      try InputFile.check(script)
+      try InputPath.check(script)
       do {
         configuration.script = try FaultScript(contentsOf: URL(filePath: script))
       } catch let error as EmulatorError {

@@ -43,7 +43,7 @@ struct EmulatorReportCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    for name in compare + [storage.database ?? ""] { try InputFile.check(name) }
+    for name in compare + [storage.database ?? ""] { try InputPath.check(name) }
     var configuration = EventsAPIEmulator.Configuration()
     configuration.storage = storage.storage
     var report = try await EmulatorReport(try EventsAPIEmulator(configuration), only: dataSource)
