@@ -42,7 +42,7 @@ public final class Outbox: Service, Sendable {
     logger: Logger = Logger(label: "tinybird-outbox") { _ in SwiftLogNoOpLogHandler() }
   ) async throws {
     try configuration.validate()
-    file = OutboxFile(path: path, sqliteVFS: configuration.sqliteVFS)
+    file = try OutboxFile(path: path, sqliteVFS: configuration.sqliteVFS)
     self.configuration = configuration
     self.logger = logger
     door = EventDoor(configuration)

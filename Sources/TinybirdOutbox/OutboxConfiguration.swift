@@ -104,6 +104,10 @@ public struct DeliveryConfiguration: Sendable {
   public var rateLimits = RateLimits()
   /// The waits between attempts.
   public var retryPolicy = RetryPolicy()
+  /// Verdicts by HTTP status, in place of the table's own.
+  ///
+  /// Default: none. For a service, or a proxy before it, that uses a status in its own way.
+  public var verdictOverrides: [Int: StatusVerdict] = [:]
   /// How often a lane that the service made us hold is probed with one small batch.
   ///
   /// Default: 15 minutes.
@@ -164,7 +168,7 @@ public struct DeliveryConfiguration: Sendable {
       probeLimits: BatchLimits(maximumBytes: min(maximumBatchBytes, 64 << 10), maximumEvents: maximumBatchEvents),
       rateLimits: rateLimits, retryPolicy: retryPolicy, isStrict: order == .strict,
       maximumInFlight: order == .strict ? 1 : maximumInFlight, holdProbeInterval: holdProbeInterval,
-      tokenCheckInterval: tokenCheckInterval)
+      tokenCheckInterval: tokenCheckInterval, verdictOverrides: verdictOverrides)
   }
 }
 

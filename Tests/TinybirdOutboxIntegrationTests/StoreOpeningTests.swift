@@ -127,6 +127,39 @@ import Testing
     }
   }
 
+  @Test func everyNameOfAnOutboxLeadsToOneLock() async throws {
+    try await withTemporaryDirectory { directory in
+      let outbox = try await Outbox(at: directory + "/real.outbox")
+      try await outbox.append("{}", to: "clicks")
+      try FileManager.default.createSymbolicLink(
+        atPath: directory + "/link.outbox", withDestinationPath: directory + "/real.outbox")
+      let linked = try await Outbox(at: directory + "/link.outbox")
+      #expect(linked.file.lockPath == outbox.file.lockPath)
+      #expect(try await linked.status().path == directory + "/link.outbox")
+      #expect(try await linked.status().fileBytes == outbox.status().fileBytes)
+      await linked.close()
+      await outbox.close()
+      try FileManager.default.linkItem(atPath: directory + "/real.outbox", toPath: directory + "/hard.outbox")
+      let error = await #expect(throws: OutboxError.self) { _ = try await Outbox(at: directory + "/hard.outbox") }
+      #expect(error?.code == .conflict)
+      try FileManager.default.createSymbolicLink(
+        atPath: directory + "/dangling", withDestinationPath: directory + "/nothing")
+      let dangling = await #expect(throws: OutboxError.self) { _ = try await Outbox(at: directory + "/dangling") }
+      #expect(dangling?.message.contains("symbolic link") == true)
+    }
+  }
+
+  @Test(arguments: ["file:x?mode=memory", ":memory:", "file:y?nolock=1"])
+  func namesThatSQLiteReadsSpeciallyArePlainNames(name: String) async throws {
+    try await withTemporaryDirectory { directory in
+      let outbox = try await Outbox(at: "\(directory)/\(name)")
+      try await outbox.append("{}", to: "clicks")
+      await outbox.close()
+      let size = try FileManager.default.attributesOfItem(atPath: "\(directory)/\(name)")[.size] as? Int
+      #expect(try #require(size) > 0)
+    }
+  }
+
   @Test func twoOpeningsAtOnceMakeOneOutbox() async throws {
     try await withTemporaryDirectory { directory in
       let path = directory + "/app.outbox"

@@ -90,6 +90,20 @@ import Testing
     }
   }
 
+  @Test func anApplicationCanOverrideAStatus() async throws {
+    try await withDelivery {
+      $0.delivery?.verdictOverrides = [404: .retry, 500: .deadLetter]
+    } run: { outbox, emulator in
+      emulator.faults = [Self.once(.answer(404)), Self.once(.answer(500))]
+      try await outbox.append("{}", to: "clicks")
+      try await outbox.deliverUntilEmpty()
+      let attempts = try await outbox.attempts(for: AddressRange("clicks"))
+      #expect(attempts.map(\.verdict) == ["dead_letter", "retry"])
+      let letter = try #require(try await outbox.deadLetters().first)
+      #expect(letter.status == 500 && letter.inserted == .maybe, "what is known of the rows stays the table's")
+    }
+  }
+
   @Test func nobodyListens() async throws {
     try await withDelivery { outbox, emulator in
       try await emulator.stopListening()

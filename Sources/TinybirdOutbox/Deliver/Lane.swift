@@ -217,7 +217,7 @@ actor Lane {
   private func settle(
     _ batch: Batch, _ outcome: Outcome, _ token: Token?, sentBytes: Int, startedAt: WallTime, latency: Duration
   ) async {
-    let verdict = Verdict(outcome)
+    let verdict = Verdict(outcome, overrides: dependencies.settings.verdictOverrides)
     let settlement = machine.judge(
       batch.id, verdict, status: outcome.status, now: dependencies.now, fraction: .random(in: 0..<1))
     let attempt = Ledger.Attempt(

@@ -11,6 +11,8 @@ struct LaneSettings: Equatable, Sendable {
   var holdProbeInterval: Duration
   /// While it is held, the token is asked for this often: a new one is probed at once.
   var tokenCheckInterval = Duration.seconds(5)
+  /// The application's own word on some statuses.
+  var verdictOverrides: [Int: StatusVerdict] = [:]
   /// The verdict table's bounds: retries at once, 202 answers, refusals in a row before the lane is held or backs off.
   var maximumImmediateRetries = 3
   var maximumUnacknowledged = 2

@@ -37,8 +37,7 @@ struct RatePacer {
     }
 
     mutating func fill(now: LaneTime) {
-      // No time, no tokens: an infinite rate times no seconds would be no number.
-      guard now > updatedAt else { return }
+      // In this order: an infinite rate times no seconds is no number, which is not below the capacity.
       level = min(capacity, level + (now - updatedAt).seconds * fillPerSecond)
       updatedAt = now
     }

@@ -56,8 +56,6 @@ public enum DeadReason: String, Sendable, Codable, CaseIterable {
   ///
   /// The lane was held behind it.
   case requestRefused = "request_refused"
-  /// The application gave up on it by its own limit.
-  case givenUp = "given_up"
 }
 
 /// What becomes of the lane.

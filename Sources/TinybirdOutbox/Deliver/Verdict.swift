@@ -49,6 +49,22 @@ public enum TransportFault: String, Sendable, Codable, CaseIterable {
   case other
 }
 
+/// What an application can make of an HTTP status in place of the verdict table's own word.
+public enum StatusVerdict: String, Sendable, Codable, CaseIterable {
+  /// The rows are taken as inserted.
+  case delivered
+  /// The batch stays pending and is sent again, for ever if need be.
+  case retry
+  /// The batch is halved until the guilty events are alone; these become dead letters.
+  case isolate
+  /// Every event of the batch becomes a dead letter.
+  case deadLetter = "dead_letter"
+  /// The same, and the lane is held.
+  case deadLetterAndHold = "dead_letter_and_hold"
+  /// The batch stays pending and the lane is held.
+  case hold
+}
+
 /// What an answer means: one row of the verdict table.
 struct Verdict: Equatable, Sendable {
   /// What to do with the rows and the lane.
@@ -90,6 +106,24 @@ struct Verdict: Equatable, Sendable {
     case .deadLetterAndHold: "dead_letter_and_hold"
     case .hold: "hold"
     case .none: "none"
+    }
+  }
+
+  /// The verdict table with the application's own word on some statuses.
+  ///
+  /// What an answer says of the rows stays the table's, but that *delivered* says they are there.
+  init(_ outcome: Outcome, overrides: [Int: StatusVerdict]) {
+    self.init(outcome)
+    guard case .answered(let answer) = outcome, let override = overrides[answer.status] else { return }
+    switch override {
+    case .delivered:
+      kind = .delivered(SuccessBody(answer.body)?.rows ?? RowCounts(successful: nil, quarantined: nil))
+      inserted = .yes
+    case .retry: kind = .retry(answer.retryAfter)
+    case .isolate: kind = .isolate
+    case .deadLetter: kind = .deadLetter(.refused)
+    case .deadLetterAndHold: kind = .deadLetterAndHold(.unexpectedStatus)
+    case .hold: kind = .hold(.unexpectedStatus)
     }
   }
 

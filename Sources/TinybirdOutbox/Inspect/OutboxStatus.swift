@@ -109,7 +109,7 @@ extension Outbox {
       )
     }
     return OutboxStatus(
-      path: file.path, id: outboxID.uuid, formatVersion: Int(parts.1), fileBytes: file.sizeBytes(),
+      path: file.shownPath, id: outboxID.uuid, formatVersion: Int(parts.1), fileBytes: file.sizeBytes(),
       delivererProcessID: isDelivered ? parts.2.map { Int($0) } : nil, dataSources: parts.0)
   }
 }

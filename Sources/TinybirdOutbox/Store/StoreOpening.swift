@@ -15,7 +15,7 @@ enum StoreOpening {
     case .outbox(let version) where version > Schema.formatVersion:
       throw OutboxError(
         .newerFormat,
-        "the outbox \(file.path) has format version \(version), this version of the library knows \(Schema.formatVersion); upgrade the program that opens it. The file was left as it is"
+        "the outbox \(file.shownPath) has format version \(version), this version of the library knows \(Schema.formatVersion); upgrade the program that opens it. The file was left as it is"
       )
     case .outbox(let version):
       _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
@@ -23,7 +23,7 @@ enum StoreOpening {
       if version < Schema.formatVersion { try migrate(connection, newID: newID, now: now) }
     case .empty:
       guard create else {
-        throw OutboxError(.notFound, "the file \(file.path) is empty: there is no outbox in it; check the path")
+        throw OutboxError(.notFound, "the file \(file.shownPath) is empty: there is no outbox in it; check the path")
       }
       _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
       try Pragmas.applyForCreating(to: connection)
@@ -32,7 +32,7 @@ enum StoreOpening {
     case .foreign:
       throw OutboxError(
         .foreignDatabase,
-        "the file \(file.path) is another application's database, not an outbox; check the path. The file was left as it is"
+        "the file \(file.shownPath) is another application's database, not an outbox; check the path. The file was left as it is"
       )
     }
     // Also where the file was there: whoever made it may have died before this.

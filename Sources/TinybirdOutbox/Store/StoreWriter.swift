@@ -40,7 +40,7 @@ actor StoreWriter {
       let connection = try StoreOpening.openForWriting(file, create: create, newID: newID, now: .now)
       let stored = try connection.firstRow(SQL.selectMeta, "outbox_id") { OutboxID($0.bytes(0)) }
       guard let stored = stored ?? nil else {
-        throw OutboxError(.damaged, "the outbox \(file.path) has lost its id; keep a copy of the file")
+        throw OutboxError(.damaged, "the outbox \(file.shownPath) has lost its id; keep a copy of the file")
       }
       outboxID = stored
       checkpointer = try Checkpointer(watching: connection, file: file, duePages: checkpointPages)
@@ -111,7 +111,7 @@ actor StoreWriter {
       guard BusyHandler.wait(nil, tries) != 0 else {
         throw OutboxError(
           .busy,
-          "another program reads an old state of the outbox \(file.path), so that its log cannot begin anew; nothing can be stored until it ends its transaction"
+          "another program reads an old state of the outbox \(file.shownPath), so that its log cannot begin anew; nothing can be stored until it ends its transaction"
         )
       }
       tries += 1
