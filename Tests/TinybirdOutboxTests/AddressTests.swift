@@ -5,7 +5,7 @@ import Testing
 @Suite struct AddressTests {
   private static let last = SequenceKey.maximumSequence
 
-  private func clicks() throws -> DataSourceName { try DataSourceName("clicks") }
+  private let clicks: DataSourceName = "clicks"
 
   /// A text, the sequence numbers that it names, and how it is written back.
   @Test(
@@ -18,11 +18,11 @@ import Testing
     ] as [(String, ClosedRange<Int64>, String)])
   func reads(text: String, sequences: ClosedRange<Int64>, written: String) throws {
     let range = try AddressRange(text)
-    #expect(range == AddressRange(dataSource: try clicks(), sequences: sequences))
+    #expect(range == AddressRange(dataSource: clicks, sequences: sequences))
     #expect("\(range)" == written)
     #expect(try AddressRange("\(range)") == range)
-    #expect(range.first == Address(dataSource: try clicks(), sequence: sequences.lowerBound))
-    #expect(range.last == Address(dataSource: try clicks(), sequence: sequences.upperBound))
+    #expect(range.first == Address(dataSource: clicks, sequence: sequences.lowerBound))
+    #expect(range.last == Address(dataSource: clicks, sequence: sequences.upperBound))
     #expect(range.count == sequences.count)
   }
 
@@ -57,7 +57,7 @@ import Testing
         #expect((left == right) == (index == other))
       }
     }
-    #expect(try Address(dataSource: clicks(), sequence: 9) < Address(dataSource: clicks(), sequence: 10))
+    #expect(Address(dataSource: clicks, sequence: 9) < Address(dataSource: clicks, sequence: 10))
   }
 }
 

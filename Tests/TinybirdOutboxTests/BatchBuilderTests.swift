@@ -14,7 +14,9 @@ import Testing
     }
   }
 
-  /// Chunks that are offered, how many are taken, and the batch. Limits: 1,000 bytes, 10 events.
+  /// Chunks that are offered, how many are taken, and the batch.
+  ///
+  /// Limits: 1,000 bytes, 10 events.
   @Test(
     arguments: [
       ([], 0, nil),

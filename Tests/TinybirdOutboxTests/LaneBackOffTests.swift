@@ -2,7 +2,9 @@ import Testing
 
 @testable import TinybirdOutbox
 
-/// Failures of the service, of one batch, and pauses that the service asks for. Waits last half their range.
+/// Failures of the service, of one batch, and pauses that the service asks for.
+///
+/// Waits last half their range.
 @Suite struct LaneBackOffTests {
   private static let outage: @Sendable (inout LaneRecord) -> Void = {
     $0.failures = 9
@@ -219,7 +221,9 @@ import Testing
 
   // MARK: Pauses
 
-  /// 429: one pause for all requests of the lane. It is no failure, and no success of a request under way ends it.
+  /// 429: one pause for all requests of the lane.
+  ///
+  /// It is no failure, and no success of a request under way ends it.
   @Test func aPauseIsSharedAndKept() throws {
     let lane = LaneDriver(unbatched: 1_000)
     let underWay = lane.requests()

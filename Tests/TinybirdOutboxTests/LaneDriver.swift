@@ -116,7 +116,9 @@ final class LaneDriver {
     return batch
   }
 
-  /// The next request, formed first where that is asked for. Nil: there is none now.
+  /// The next request, formed first where that is asked for.
+  ///
+  /// Nil: there is none now.
   func request() -> Batch? {
     while true {
       switch next() {
@@ -139,8 +141,9 @@ final class LaneDriver {
     return batches
   }
 
-  /// Passes the time until the lane may do something, and returns how long that was. Nil: it can do something now, or
-  /// waits for something to happen.
+  /// Passes the time until the lane may do something, and returns how long that was.
+  ///
+  /// Nil: it can do something now, or waits for something to happen.
   func sleep() -> Duration? {
     // A copy is asked: asking may start a request.
     var machine = machine

@@ -4,8 +4,9 @@ import Testing
 
 /// 400: the batch is halved until the guilty events are alone.
 @Suite struct LaneIsolationTests {
-  /// Sends until nothing is left or may be sent, to a service that refuses every request with a guilty event in it. The
-  /// answers come back in any order.
+  /// Sends until nothing is left or may be sent, to a service that refuses every request with a guilty event in it.
+  ///
+  /// The answers come back in any order.
   private func run(_ lane: LaneDriver, guilty: Set<Int64>, using random: inout SeededRandom) {
     var underWay: [Batch] = []
     while true {
@@ -132,7 +133,9 @@ import Testing
     #expect(lane.deadSequences.count == 60)
   }
 
-  /// The hold is probed with one small part an interval. A refused one is halved, and nothing more is buried.
+  /// The hold is probed with one small part an interval.
+  ///
+  /// A refused one is halved, and nothing more is buried.
   @Test func theHoldIsProbedWithPartAfterPart() throws {
     var random = SeededRandom(seed: 1)
     let lane = LaneDriver([.sample(1, 1...1_000)])
@@ -162,7 +165,9 @@ import Testing
     #expect(lane.deliveredSequences.count + dead.count == 1_000)
   }
 
-  /// Many guilty neighbours look as if every event was refused. Probes find the others, and the rest is isolated.
+  /// Many guilty neighbours look as if every event was refused.
+  ///
+  /// Probes find the others, and the rest is isolated.
   @Test func aClusterOfGuiltyEventsDoesNotHoldTheLaneForEver() {
     var random = SeededRandom(seed: 1)
     let guilty = Set<Int64>(1...60)

@@ -43,7 +43,9 @@ import Testing
     var testDescription: String { "\(situation): \(reply)" }
   }
 
-  /// The lane in that situation, and the batch of four events whose answer comes now. Waits last half their range.
+  /// The lane in that situation, and the batch of four events whose answer comes now.
+  ///
+  /// Waits last half their range.
   private static func lane(_ situation: Situation) throws -> (LaneDriver, Batch) {
     let others = [Batch.sample(1, 1...4), .sample(2, 5...8)]
     let lane: LaneDriver
@@ -233,7 +235,9 @@ import Testing
     }
   }
 
-  /// Impossible: an answer to a batch that is not under way. It must not bury what it does not know.
+  /// Impossible: an answer to a batch that is not under way.
+  ///
+  /// It must not bury what it does not know.
   @Test(
     arguments: [.delivered, .status(400), .status(413), .status(422), .status(403), .page, .reset, .status(429)]
       as [Reply])

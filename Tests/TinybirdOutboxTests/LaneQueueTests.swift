@@ -145,7 +145,9 @@ import Testing
 
   // MARK: Whose failure it is
 
-  /// f: the batch fails. s: another is delivered. The own failures that each f is told, 0 for none.
+  /// A letter f stands for a failure of the batch, s for another that is delivered.
+  ///
+  /// The own failures that each f is told, 0 for none.
   @Test(
     arguments: [
       ("f", [0]), ("ff", [0, 0]), ("sf", [0]), ("ssssf", [0]), ("fsf", [0, 1]), ("fsff", [0, 1, 0]),
@@ -198,7 +200,9 @@ import Testing
     #expect(queue.isEmpty)
   }
 
-  /// Impossible: ids that are not there. Nothing changes.
+  /// Impossible: ids that are not there.
+  ///
+  /// Nothing changes.
   @Test func strangersChangeNothing() {
     let before = queue()
     var queue = before

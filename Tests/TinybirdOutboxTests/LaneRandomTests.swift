@@ -2,8 +2,10 @@ import Testing
 
 @testable import TinybirdOutbox
 
-/// A lane through hundreds of random answers, commands, faults and restarts. After each step nothing is lost, nothing is
-/// sent that may not be, and when the service is well again everything arrives.
+/// A lane through hundreds of random answers, commands, faults and restarts.
+///
+/// After each step nothing is lost, nothing is sent that may not be, and when the service is well again everything
+/// arrives.
 @Suite struct LaneRandomTests {
   @Test(arguments: 0..<120) func nothingIsLostAndEverythingArrives(seed: UInt64) {
     let walk = Walk(seed: seed)
@@ -12,7 +14,9 @@ import Testing
   }
 }
 
-/// One walk. The service refuses guilty events with 400, and else does what its mood is.
+/// One walk.
+///
+/// The service refuses guilty events with 400, and else does what its mood is.
 private final class Walk {
   private var random: SeededRandom
   private let seed: UInt64

@@ -3,7 +3,7 @@ import Testing
 @testable import TinybirdOutbox
 
 @Suite struct RetryAfterTests {
-  /// Sun, 06 Nov 1994 08:49:37 GMT
+  /// Sun, 06 Nov 1994 08:49:37 GMT.
   private static let now = WallTime(milliseconds: 784_111_777_000)
 
   private func parse(_ retryAfter: String?, _ reset: String? = nil) -> Duration? {
@@ -25,7 +25,9 @@ import Testing
     #expect(parse(nil, text) == wait)
   }
 
-  /// A date and the seconds to wait. `X-RateLimit-Reset` is never a date.
+  /// A date and the seconds to wait.
+  ///
+  /// `X-RateLimit-Reset` is never a date.
   @Test(
     arguments: [
       ("Sun, 06 Nov 1994 08:49:37 GMT", 0), ("Sun, 06 Nov 1994 08:49:38 GMT", 1),
