@@ -91,6 +91,11 @@ let package = Package(
       ]
     ),
     .target(
+      name: "COutboxCrashVFS",
+      dependencies: ["COutboxSQLite"],
+      path: "Tests/COutboxCrashVFS"
+    ),
+    .target(
       name: "OutboxTestSupport",
       dependencies: ["TinybirdOutbox"],
       path: "Tests/OutboxTestSupport"
@@ -106,6 +111,8 @@ let package = Package(
     .testTarget(
       name: "TinybirdOutboxIntegrationTests",
       dependencies: [
+        "COutboxCrashVFS",
+        "COutboxSQLite",
         "COutboxZlib",
         "EventsAPIEmulator",
         "OutboxTestSupport",
