@@ -26,7 +26,7 @@ import Testing
   func takes(text: String, kept: String) throws {
     let url = try BaseURL(text)
     #expect("\(url)" == kept)
-    #expect(try url.eventsURL(DataSourceName("clicks")) == kept + "/v0/events?name=clicks&wait=true")
+    #expect(url.eventsURL("clicks") == kept + "/v0/events?name=clicks&wait=true")
   }
 
   /// What is refused, and a word that says why.

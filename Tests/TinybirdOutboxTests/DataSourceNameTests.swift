@@ -43,7 +43,7 @@ import Testing
   @Test func namesAreOrderedAndCompareByCase() throws {
     let names = try ["b", "a", "B", "_", "ab"].map { try DataSourceName($0) }
     #expect(names.sorted().map(\.rawValue) == ["B", "_", "a", "ab", "b"])
-    #expect(try DataSourceName("clicks") != DataSourceName("Clicks"))
+    #expect(DataSourceName("clicks") != DataSourceName("Clicks"))
   }
 
   @Test func takesAPartOfAString() throws {

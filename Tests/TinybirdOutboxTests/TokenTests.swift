@@ -62,7 +62,7 @@ import Testing
 
   @Test func aStaticTokenIsForEveryDataSource() throws {
     let provider = StaticToken(try Token("abc"))
-    #expect(try provider.token(for: DataSourceName("clicks")).value == "abc")
-    #expect(try provider.token(for: DataSourceName("other")).value == "abc")
+    #expect(provider.token(for: "clicks").value == "abc")
+    #expect(provider.token(for: "other").value == "abc")
   }
 }
