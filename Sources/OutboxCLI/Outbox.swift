@@ -31,7 +31,7 @@ struct OutboxCommand: AsyncParsableCommand {
 
   /// Parses, runs, and turns what was thrown into a line on standard error and an exit code.
   static func main() async {
-    Console.ignoreClosedPipes()
+    Console.prepare()
     do {
       var command = try await asyncParseAsRoot()
       if var command = command as? any AsyncParsableCommand {

@@ -81,6 +81,20 @@ import Testing
     }
   }
 
+  @Test func closedDescriptorsAreNotTakenForFiles() async throws {
+    try await withTool { tool in
+      try tool.file("events.ndjson", events(1...3))
+      let shell = try RunningTool(
+        URL(filePath: "/bin/sh"),
+        ["-c", "\"$0\" append --data-source clicks events.ndjson <&- >&- 2>&-", CommandLineTool.binary.path],
+        directory: tool.directory, environment: tool.environment)
+      shell.closeInput()
+      #expect(await shell.end().code == 0)
+      #expect(try await tool.storedEvents().count == 3)
+      #expect(try await tool.run("verify").code == 0)
+    }
+  }
+
   // MARK: Help
 
   @Test func everyVerbHasHelpWithAnExample() async throws {

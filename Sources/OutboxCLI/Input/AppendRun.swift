@@ -27,7 +27,6 @@ struct AppendSummary: Sendable {
 
   /// The last line of output.
   var line: String {
-    guard events > 0 else { return "0 events: the input holds none" }
     let shown = ranges.prefix(4).map(\.description).joined(separator: ", ")
     let more = ranges.count > 4 ? " and \(Humane.count(ranges.count - 4, "more range"))" : ""
     return "\(Humane.count(events, "event")) durable: \(shown)\(more)"

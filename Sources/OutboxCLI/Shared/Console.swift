@@ -23,9 +23,14 @@ enum Console {
   /// Whether progress is shown: only on a terminal.
   static let showsProgress = Terminal.error.isInteractive
 
-  /// A reader that goes away, as `head` does, must not kill a process that has more to do than to print.
-  static func ignoreClosedPipes() {
+  /// Makes the three standard descriptors safe to use, before anything is opened.
+  static func prepare() {
+    // A reader that goes away, as `head` does, must not kill a process that has more to do than to print.
     signal(SIGPIPE, SIG_IGN)
+    // Where the caller has closed one, the next file that is opened would get its number, and be printed into.
+    for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 {
+      _ = open("/dev/null", O_RDWR)
+    }
   }
 
   /// Writes a line to standard output.

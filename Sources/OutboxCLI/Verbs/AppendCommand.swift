@@ -84,7 +84,7 @@ struct AppendCommand: AsyncParsableCommand {
   private func report(_ summary: AppendSummary, _ result: Result<Int32?, any Error>) throws {
     if format.json {
       try JSONOutput.print(summary.asJSON)
-    } else if summary.events > 0 || summary.badLines == 0 {
+    } else if summary.events > 0 {
       try Console.print(summary.line)
     }
     let signal: Int32?
@@ -98,7 +98,10 @@ struct AppendCommand: AsyncParsableCommand {
       Console.note("outbox: interrupted; \(summary.place)")
       throw ExitCode.interrupted(by: signal)
     }
-    guard summary.badLines > 0 else { return }
+    guard summary.badLines > 0 else {
+      if summary.events == 0, !format.json { try Console.print("no events: the input is empty") }
+      return
+    }
     let what = Humane.count(summary.badLines, "bad line")
     switch badLines {
     case .skip: throw Failure(.badInput, "\(what) not stored, every other is")
