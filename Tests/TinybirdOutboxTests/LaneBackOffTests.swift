@@ -109,7 +109,7 @@ import Testing
   @Test func onePoisonedBatchCannotHideAHealthyService() throws {
     let lane = LaneDriver([.sample(1, 1...10, attempts: 9)], unbatched: 100, change: Self.outage)
     var requests = 0
-    while !lane.delivered.contains(where: { $0.upperBound == 110 }) {
+    for _ in 0..<100 where !lane.delivered.contains(where: { $0.upperBound == 110 }) {
       for batch in lane.requests() {
         lane.answer(batch, batch.id == 1 ? .status(500) : .delivered)
         requests += 1
@@ -160,7 +160,7 @@ import Testing
     let lane = LaneDriver(unbatched: 10_000)
     var waits: [Duration] = []
     var failedAt: LaneTime?
-    while waits.count < 8 {
+    for _ in 0..<20_000 where waits.count < 8 {
       for batch in lane.requests() {
         if batch.id == 1 {
           if let failedAt { waits.append(lane.now - failedAt) }
@@ -269,7 +269,7 @@ import Testing
     for status in [503, 429, 500] {
       let before = lane.requestCount
       let begin = lane.now
-      while lane.now - begin < .seconds(600) {
+      for _ in 0..<100 where lane.now - begin < .seconds(600) {
         for batch in lane.requests() { lane.answer(batch, .status(status, retryAfter: .zero)) }
         _ = lane.sleep()
       }

@@ -96,6 +96,92 @@ import Testing
     #expect(lane.record.hold == nil)
   }
 
+  // MARK: Between an answer and its settlement
+
+  /// A command is read before the answer is written down: the answer still counts.
+  @Test func aHoldIsNotLostBeforeItIsSettled() throws {
+    let lane = LaneDriver(unbatched: 1_000)
+    let underWay = lane.requests()
+    let settlement = lane.judge(underWay[0], .status(403))
+    lane.command()
+    #expect(lane.request() == nil)
+    lane.answer(underWay[1], .status(403))
+    lane.command()
+    lane.commit(settlement)
+    lane.command()
+    #expect(lane.dead.map(\.sequences) == [underWay[0].sequences], "one batch is burnt")
+    #expect(lane.request() == nil)
+  }
+
+  @Test func aWaitIsNotLostBeforeItIsSettled() throws {
+    for (reply, wait) in [(Reply.reset, 250), (.status(503, retryAfter: .seconds(9)), 9_000), (.status(429), 250)] {
+      let lane = LaneDriver(unbatched: 1_000)
+      let settlement = lane.judge(try #require(lane.request()), reply)
+      lane.command()
+      lane.deliverNow()
+      #expect(lane.sleep() == .milliseconds(wait), "\(reply)")
+      lane.commit(settlement)
+      #expect(lane.requests().count == 1, "\(reply)")
+    }
+  }
+
+  @Test func anEndIsNotLostBeforeItIsSettled() throws {
+    let outage = LaneDriver([.sample(1, 1...4)], unbatched: 1_000) {
+      $0.failures = 7
+      $0.retryAt = LaneDriver.wallStart
+    }
+    let hold = LaneDriver([.sample(1, 1...4)], unbatched: 1_000) {
+      $0.hold = LaneRecord.Hold(kind: .unauthorized, status: 403)
+    }
+    for lane in [outage, hold] {
+      let settlement = lane.judge(try #require(lane.request()), .delivered)
+      lane.command()
+      #expect(lane.machine.condition == .open && lane.machine.failures == 0)
+      lane.commit(settlement)
+      lane.command()
+      #expect(lane.requests().count == 4)
+    }
+  }
+
+  @Test func anOperatorsHoldStaysWhateverIsNotSettled() throws {
+    for reply in [Reply.delivered, .reset, .status(403)] {
+      let lane = LaneDriver([.sample(1, 1...4)], unbatched: 1_000)
+      let settlement = lane.judge(try #require(lane.request()), reply)
+      lane.hold()
+      lane.now += .seconds(1_000_000)
+      #expect(lane.next() == .wait(until: nil), "\(reply)")
+      lane.commit(settlement)
+      lane.command()
+      #expect(lane.next() == .wait(until: nil), "\(reply)")
+      #expect(lane.record.hold?.kind == .byOperator)
+    }
+  }
+
+  /// The settlement was refused: what the ledger says counts again.
+  @Test func anAnswerThatIsNeverSettledIsForgotten() throws {
+    let lane = LaneDriver([.sample(1, 1...4)], unbatched: 1_000)
+    let batch = try #require(lane.request())
+    _ = lane.judge(batch, .status(403))
+    lane.abandon(batch)
+    lane.command()
+    #expect(lane.machine.condition == .open)
+    #expect(lane.requests().count == 4)
+  }
+
+  @Test func noProbeIsBuriedWhereEveryEventWasRefused() throws {
+    let lane = LaneDriver([.sample(1, 1...1_000_000)])
+    for _ in 0..<20 { lane.answer(try #require(lane.request()), .status(400)) }
+    let settlement = lane.judge(try #require(lane.request()), .status(400))
+    #expect(settlement.lane == .hold(.everyEventRefused, status: 400))
+    lane.command()
+    lane.commit(settlement)
+    for _ in 0..<5 {
+      _ = lane.sleep()
+      lane.answer(try #require(lane.request()), .status(400))
+    }
+    #expect(lane.dead.count <= 1)
+  }
+
   // MARK: Restarts
 
   @Test func anOutageOutlivesTheProcess() throws {

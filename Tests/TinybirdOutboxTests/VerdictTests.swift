@@ -147,6 +147,41 @@ import Testing
     }
   }
 
+  // MARK: The application's own word
+
+  /// A status, the application's word on it, and the verdict.
+  ///
+  /// What is known of the rows stays what the table says.
+  @Test(
+    arguments: [
+      (503, .delivered, .delivered(noCounts), .yes), (500, .retry, .retry(wait), .maybe),
+      (400, .retry, .retry(wait), .no), (403, .retry, .retry(wait), .no), (202, .delivered, .delivered(noCounts), .yes),
+      (202, .retry, .retry(wait), .maybe), (200, .hold, .hold(.unexpectedStatus), .yes),
+      (500, .isolate, .isolate, .maybe), (422, .isolate, .isolate, .maybe),
+      (413, .deadLetter, .deadLetter(.refused), .no),
+      (500, .deadLetter, .deadLetter(.refused), .maybe), (429, .hold, .hold(.unexpectedStatus), .no),
+      (400, .deadLetterAndHold, .deadLetterAndHold(.unexpectedStatus), .no),
+      (409, .deadLetterAndHold, .deadLetterAndHold(.unexpectedStatus), .maybe),
+    ] as [(Int, StatusVerdict, Verdict.Kind, Inserted)])
+  func overrides(status: Int, word: StatusVerdict, kind: Verdict.Kind, inserted: Inserted) {
+    let verdict = Verdict(Self.answer(status), overrides: [status: word, 418: .retry])
+    #expect(verdict.kind == kind)
+    #expect(verdict.inserted == inserted)
+  }
+
+  @Test func whatIsNotOverriddenKeepsItsVerdict() {
+    let overrides = Dictionary(uniqueKeysWithValues: StatusVerdict.allCases.enumerated().map { (600 + $0, $1) })
+    for row in Self.success + Self.refusals + Self.faults {
+      #expect(Verdict(row.outcome, overrides: overrides) == Verdict(row.outcome))
+      #expect(Verdict(row.outcome, overrides: [:]) == Verdict(row.outcome))
+    }
+  }
+
+  @Test func anOverriddenAnswerWithCountsIsCounted() {
+    let verdict = Verdict(Self.answer(202, Self.counts), overrides: [202: .delivered])
+    #expect(verdict.kind == .delivered(RowCounts(successful: 2, quarantined: 1)))
+  }
+
   /// The log of attempts is a format: these names stay.
   @Test(
     arguments: [

@@ -109,6 +109,10 @@ struct LaneStateMachine {
     if case .held = condition { true } else { false }
   }
 
+  private func isHeld(for kind: HoldKind) -> Bool {
+    if case .held(let hold, _) = condition { hold.kind == kind } else { false }
+  }
+
   private var hasWork: Bool { mayHaveUnbatched || queue.isAnyWaiting }
 
   private var hasFreeRequest: Bool { queue.underWayCount + (isForming ? 1 : 0) < settings.maximumInFlight }
@@ -230,8 +234,6 @@ struct LaneStateMachine {
     mayHaveUnbatched = mayHaveUnbatched || record.hasUnbatched
     failures = record.failures
     if record.retryAt == nil, unsettled.isEmpty { pausedUntil = .zero }
-    // Where every event was refused, no probe is buried.
-    refusalsInRow = record.hold?.kind == .everyEventRefused ? settings.maximumRefusalsInRow : 0
     unacknowledgedInRow = 0
     if let hold = record.hold {
       condition = .held(hold, probeAt: probeMoment(hold, now: now))
@@ -241,17 +243,17 @@ struct LaneStateMachine {
       condition = failures == 0 ? .open : .backingOff(until: now)
     }
     for (_, change, moment) in unsettled { apply(change, at: moment) }
+    // Where every event was refused, no probe is buried.
+    refusalsInRow = isHeld(for: .everyEventRefused) ? settings.maximumRefusalsInRow : 0
   }
 
   /// An answer that came before the record was read, and is written down after it, still counts.
   private mutating func apply(_ change: LaneChange, at moment: LaneTime) {
-    var heldByOperator = false
-    if case .held(let hold, _) = condition { heldByOperator = hold.kind == .byOperator }
     switch change {
     case .none: break
     case .open:
       failures = 0
-      if !heldByOperator { condition = .open }
+      if !isHeld(for: .byOperator) { condition = .open }
     case .backOff(let count, let delay):
       failures = count
       if !isHeld { condition = .backingOff(until: moment + delay) }

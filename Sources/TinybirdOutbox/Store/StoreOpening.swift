@@ -54,7 +54,15 @@ enum StoreOpening {
   }
 
   private static func content(of connection: SQLiteConnection, _ file: OutboxFile) throws -> Content {
-    let tableCount = try connection.firstInteger(SQL.countSchemaObjects) ?? 0
+    let tableCount: Int64
+    do {
+      tableCount = try connection.firstInteger(SQL.countSchemaObjects) ?? 0
+    } catch let error as SQLiteError where error.primaryCode == SQLITE_NOTADB {
+      throw OutboxError(
+        .notADatabase,
+        "the file \(file.shownPath) is not an SQLite database, so not an outbox; check the path. The file was left as it is",
+        cause: error)
+    }
     if try connection.firstInteger(SQL.metaTableExists) != nil {
       guard let version = try connection.firstInteger(SQL.selectMeta, "format_version") else { return .foreign }
       return .outbox(version: version)
