@@ -96,9 +96,18 @@ let package = Package(
       path: "Tests/COutboxCrashVFS"
     ),
     .target(
+      name: "COutboxSignalStorm",
+      path: "Tests/COutboxSignalStorm"
+    ),
+    .target(
       name: "OutboxTestSupport",
-      dependencies: ["TinybirdOutbox"],
+      dependencies: ["COutboxSignalStorm", "TinybirdOutbox"],
       path: "Tests/OutboxTestSupport"
+    ),
+    .executableTarget(
+      name: "OutboxCrashChild",
+      dependencies: ["COutboxCrashVFS", "TinybirdOutbox"],
+      path: "Tests/OutboxCrashChild"
     ),
     .testTarget(
       name: "TinybirdOutboxTests",
@@ -115,6 +124,7 @@ let package = Package(
         "COutboxSQLite",
         "COutboxZlib",
         "EventsAPIEmulator",
+        "OutboxCrashChild",
         "OutboxTestSupport",
         "TinybirdOutbox",
         .product(name: "AsyncHTTPClient", package: "async-http-client"),

@@ -3,7 +3,8 @@ internal import TinybirdOutbox
 
 /// How `outbox` ends. The numbers above 63 are those of BSD's `sysexits.h`.
 extension ExitCode {
-  /// `verify` found something wrong; `emulator report --compare` found lines that did not arrive.
+  /// `verify` or `doctor` found something wrong, or could not salvage all; `erase` could not reach all; `emulator report
+  /// --compare` found lines that did not arrive.
   static let problemsFound = ExitCode(1)
   /// `deliver --until-empty` is done, and some events went to the dead-letter table.
   static let deadLettersAppeared = ExitCode(2)
@@ -29,7 +30,8 @@ extension ExitCode {
   static let table = """
     EXIT CODES:
       0    done
-      1    verify found problems; emulator report found lines missing
+      1    verify or doctor found problems, or not all could be salvaged; erase could not reach all;
+           emulator report found lines missing; a question was not answered with yes
       2    deliver --until-empty: done, but events went to the dead-letter table
       64   the command line cannot be understood
       65   bad input: lines that are not JSON objects, a fault script that is none
@@ -37,7 +39,7 @@ extension ExitCode {
       69   a data source is held, so that events stay pending; or a port is taken
       73   the outbox cannot be made or written at its path
       74   the disk failed, or a file is damaged
-      75   disk full, or locked for too long: try again later
+      75   disk or outbox full, or locked for too long: try again later
       78   base URL or token are missing or cannot be used
       130  interrupted (143: terminated); what was reported as durable is
     """
@@ -50,8 +52,8 @@ extension ExitCode {
       case .invalidDataSourceName, .invalidAddress: .validationFailure
       case .invalidConfiguration: .configuration
       case .notFound, .notADatabase, .foreignDatabase, .newerFormat: .notFound
-      case .notWritable: .cannotWrite
-      case .diskFull, .limitReached, .busy, .conflict, .closed: .tryAgain
+      case .notWritable, .networkFileSystem: .cannotWrite
+      case .diskFull, .outboxFull, .limitReached, .busy, .conflict, .closed: .tryAgain
       // inputOutput, damaged, settingRefused, database, and what a later version adds.
       default: .inputOutput
       }

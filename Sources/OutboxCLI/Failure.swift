@@ -28,7 +28,8 @@ struct Failure: Error {
   static func end(with error: any Error, of command: any ParsableCommand.Type) -> Never {
     Console.endProgress()
     if let failure = Failure(error) {
-      Console.note("outbox: \(failure.message)")
+      // One line, whatever a path in it holds.
+      Console.note(DisplayWidth.harmless("outbox: \(failure.message)"))
       exit(failure.code.rawValue)
     }
     let code = command.exitCode(for: error)

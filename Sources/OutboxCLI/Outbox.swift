@@ -25,8 +25,9 @@ struct OutboxCommand: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       AppendCommand.self, DeliverCommand.self, StatusCommand.self, ListCommand.self, ShowCommand.self,
-      DeadLettersCommand.self, ReplayCommand.self, DiscardCommand.self, HoldCommand.self, ResumeCommand.self,
-      VerifyCommand.self, EmulatorCommand.self,
+      DeadLettersCommand.self, ReplayCommand.self, DiscardCommand.self, EraseCommand.self, HoldCommand.self,
+      ResumeCommand.self, AcknowledgeCommand.self, PruneCommand.self, VerifyCommand.self,
+      DoctorCommand.self, BackupCommand.self, EmulatorCommand.self,
     ])
 
   /// Parses, runs, and turns what was thrown into a line on standard error and an exit code.

@@ -25,7 +25,12 @@ public final class Outbox: Service, Sendable {
   let outboxID: OutboxID
   let logger: Logger
   let wakeup: Wakeup
-  private let writer: StoreWriter
+  let housekeeper: Housekeeper
+  /// Where the file is that could not be opened and was set aside for this one; nil where that did not happen.
+  ///
+  /// See ``OutboxConfiguration/setsAsideUnreadableFile``.
+  public let setAsidePath: String?
+  let writer: StoreWriter
   private let deliveryReader: StoreReader
 
   /// Opens the outbox at `path`, and makes it, readable and writable for this user alone, if there is none.
@@ -33,29 +38,77 @@ public final class Outbox: Service, Sendable {
   /// A crash while an outbox is being made leaves no file, or one that the next opening completes.
   ///
   /// - Parameters:
-  ///   - path: The file. `-wal`, `-shm` and `-lock` are added to it for the files beside it; the directory must be there.
+  ///   - path: The file. `-wal`, `-shm`, `-lock`, `-open`, `-reserve`, `-full` and `-aside` are added to it for the files beside it; the directory must be there.
   ///   - configuration: The defaults keep the promise; give it a ``OutboxConfiguration/delivery`` to deliver.
   ///   - logger: Takes warnings that an operator must act on, and little else. It never sees payloads or tokens.
-  /// - Throws: ``OutboxError``: not a database, another application's, a newer format, not writable, not found.
+  /// - Throws: ``OutboxError``: not a database, another application's, a newer format, not writable, not found, on a
+  ///   network file system.
   public init(
     at path: String, configuration: OutboxConfiguration = OutboxConfiguration(),
     logger: Logger = Logger(label: "tinybird-outbox") { _ in SwiftLogNoOpLogHandler() }
   ) async throws {
     try configuration.validate()
-    file = try OutboxFile(path: path, sqliteVFS: configuration.sqliteVFS)
+    file = try OutboxFile(path: path, sqliteVFS: configuration.sqliteVFS, freeDiskBytes: configuration.freeDiskBytes)
     self.configuration = configuration
     self.logger = logger
     door = EventDoor(configuration)
     wakeup = Wakeup()
     let thread = ThreadExecutor(name: "outbox-writer")
-    writer = StoreWriter(
-      file: file, thread: thread, checkpointPages: configuration.checkpointPages, logger: logger
-    ) { [wakeup] in wakeup.signal() }
-    outboxID = try await writer.open(create: configuration.createsFile)
+    let limits =
+      configuration.spaceLimits
+      ?? SpaceLimits(maximumBytes: configuration.maximumBytes, diskBytes: file.diskBytes)
+    writer = StoreWriter(file: file, limits: limits, thread: thread, logger: logger) { [wakeup] in wakeup.signal() }
+    let isNew = file.sizeBytes() == 0
+    let opened = try await Self.open(writer, file, configuration, logger)
+    outboxID = opened.id
+    setAsidePath = opened.setAsidePath
+    Self.warn(of: file.exposures(), isNew: isNew, logger)
     committer = Committer(
-      writer: writer, thread: thread, maximumWaitingBytes: configuration.maximumWaitingBytes)
+      writer: writer, thread: thread, maximumWaitingBytes: configuration.maximumWaitingBytes,
+      maximumCommitBytes: limits.commitBytes)
     inspector = StoreReader(file: file, outboxID: outboxID, thread: ThreadExecutor(name: "outbox-inspect"))
     deliveryReader = StoreReader(file: file, outboxID: outboxID, thread: ThreadExecutor(name: "outbox-reader"))
+    housekeeper = Housekeeper(
+      committer: committer, reader: inspector, writer: writer, configuration: configuration, logger: logger)
+  }
+
+  /// A directory that others may only list is named when the outbox is made, what is worse at every opening.
+  private static func warn(of exposures: [FileExposure], isNew: Bool, _ logger: Logger) {
+    for exposure in exposures {
+      if case .readableDirectory = exposure, !isNew { continue }
+      logger.warning("the outbox is not for this user alone", metadata: ["outbox.exposure": "\(exposure)"])
+    }
+  }
+
+  /// Opens the file, or sets it aside and makes a new one where that was asked for.
+  private static func open(
+    _ writer: StoreWriter, _ file: OutboxFile, _ configuration: OutboxConfiguration, _ logger: Logger
+  ) async throws -> (id: OutboxID, setAsidePath: String?) {
+    let settingAside = SettingAside(file: file)
+    if let aside = try await settingAside.finishInterrupted() {
+      warn(ofSettingAside: file, to: aside, because: "another process died while it set the outbox aside", logger)
+      return (try await writer.open(create: configuration.createsFile), aside)
+    }
+    let failure: OutboxError
+    do {
+      return (try await writer.open(create: configuration.createsFile), nil)
+    } catch {
+      failure = error
+    }
+    guard failure.isUnreadableFile, configuration.setsAsideUnreadableFile, file.condition?.isRegular ?? true else {
+      throw failure
+    }
+    let aside = try await settingAside.run(unlessOpenedBy: writer)
+    if let aside { warn(ofSettingAside: file, to: aside, because: failure.message, logger) }
+    return (try await writer.open(create: true), aside)
+  }
+
+  private static func warn(
+    ofSettingAside file: OutboxFile, to aside: String, because reason: String, _ logger: Logger
+  ) {
+    logger.critical(
+      "the outbox could not be opened and was set aside; a new one is begun. What was pending in the old one is delivered by nobody: see `outbox doctor`",
+      metadata: ["outbox.path": "\(file.shownPath)", "outbox.aside": "\(aside)", "outbox.error": "\(reason)"])
   }
 
   /// Closes the outbox: appends that wait are committed, later ones throw ``OutboxError/Code/closed``.
@@ -105,7 +158,7 @@ public final class Outbox: Service, Sendable {
       baseURL: delivery.baseURL, settings: delivery.http,
       concurrentRequests: max(8, delivery.laneSettings.maximumInFlight * 8))
     let engine = DeliveryEngine(
-      file: file, dependencies: dependencies(delivery, transport, stopping), wakeup: wakeup)
+      file: file, dependencies: dependencies(delivery, transport, stopping), housekeeper: housekeeper, wakeup: wakeup)
     let result: Result<Void, any Error>
     do {
       try await withGracefulShutdownHandler {

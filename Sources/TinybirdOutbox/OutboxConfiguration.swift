@@ -6,6 +6,14 @@ public struct OutboxConfiguration: Sendable {
   ///
   /// Default: true. Turn it off where a path that is not there is a mistake.
   public var createsFile = true
+  /// Where the file cannot be opened as an outbox, because it is damaged or no database, rename it and begin a new one.
+  ///
+  /// For an app that must go on appending at any price. The old file and its log are kept beside the new one, under the
+  /// name that ``Outbox/setAsidePath`` gives, and what was pending in them is delivered by nobody: a log line of level
+  /// critical says so. It never happens for a newer format, another
+  /// application's database, a file that is not writable or locked, or a fault of the disk; nor while another process has
+  /// the file open. Default: false, the opening throws.
+  public var setsAsideUnreadableFile = false
   /// The largest event, in bytes.
   ///
   /// Default: 10,000,000, the service's limit for a request.
@@ -18,6 +26,26 @@ public struct OutboxConfiguration: Sendable {
   ///
   /// Default: 64 MiB.
   public var maximumWaitingBytes = 64 << 20
+  /// The most bytes that the outbox may hold on disk: file, log and reserve.
+  ///
+  /// At the limit `append` throws ``OutboxError/Code/outboxFull``, and everything else goes on: delivery frees space, and
+  /// appends work again by themselves. Delivered events are pruned before their time where that makes room; nothing that
+  /// is not delivered is ever deleted. The least is 16 MiB. Some 72 MiB, or a quarter of a small budget, are for log,
+  /// reserve and what settling adds. One call of more than a thirty-second of the budget, or 8 MiB, needs twice its bytes:
+  /// an event of 10 MB a budget of 29 MB.
+  ///
+  /// Default: none, because an event that is refused while the disk has room would be lost for no reason.
+  public var maximumBytes: Int64?
+  /// How long delivered and discarded events stay in the file, to be looked at or sent once more.
+  ///
+  /// Older ones are pruned while this outbox delivers. Dead letters, damaged chunks, and batches with a warning that
+  /// nobody has acknowledged stay. The wall clock measures it; where that has jumped since the last look, pruning by age
+  /// waits for the next. Default: one day.
+  public var keepsDeliveredFor = Duration.seconds(86_400)
+  /// The most NDJSON bytes of delivered and discarded events that stay in the file; the oldest go first.
+  ///
+  /// Default: 1 GiB.
+  public var keepsDeliveredBytes: Int64 = 1 << 30
   /// The member that gives each event a stable, unique id, so that the receiving side can remove duplicates, for
   /// example `event_id`.
   ///
@@ -36,10 +64,14 @@ public struct OutboxConfiguration: Sendable {
   ///
   /// For tests of power cuts and disk faults. Default: SQLite's own.
   var sqliteVFS: String?
-  /// Pages by which the log grows before it is folded into the file.
+  /// What is free on the disk below that layer.
   ///
-  /// For tests that want checkpoints early. Default: ``Checkpointer/duePages``.
-  var checkpointPages = Checkpointer.duePages
+  /// For tests of a full disk. Default: what the file system says.
+  var freeDiskBytes: (@Sendable () -> Int64)?
+  /// How the bytes on disk are shared out.
+  ///
+  /// For tests that want checkpoints early, or a small reserve. Default: by ``maximumBytes`` and the size of the disk.
+  var spaceLimits: SpaceLimits?
 
   /// A configuration of defaults.
   public init() {}
@@ -49,6 +81,12 @@ public struct OutboxConfiguration: Sendable {
     try Self.require(maximumEventBytes >= 2, "maximumEventBytes", "at least 2, the size of {}")
     try Self.require(maximumEventDepth >= 1, "maximumEventDepth", "at least 1")
     try Self.require(maximumWaitingBytes >= 1, "maximumWaitingBytes", "at least 1")
+    try Self.require(
+      (maximumBytes ?? .max) >= SpaceLimits.leastMaximumBytes, "maximumBytes", "at least 16 MiB (16,777,216), or nil")
+    try Self.require(
+      keepsDeliveredFor >= .zero && keepsDeliveredFor <= .seconds(36_500 * 86_400), "keepsDeliveredFor",
+      "0 to 36,500 days")
+    try Self.require(keepsDeliveredBytes >= 0, "keepsDeliveredBytes", "at least 0")
     try Self.require(eventIDField != "", "eventIDField", "a name, or nil")
     try delivery?.validate()
   }

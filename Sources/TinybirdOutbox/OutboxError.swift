@@ -2,7 +2,7 @@
 ///
 /// A message says what failed, where, why, and what to do. It never holds an event's payload, a token, or an answer's
 /// body: those may quote what must not reach a log.
-public struct OutboxError: Error, CustomStringConvertible, Sendable {
+public struct OutboxError: Error, CustomStringConvertible, CustomReflectable, Sendable {
   /// What kind of thing went wrong: the part to switch over.
   ///
   /// New codes may be added, so a `switch` needs a `default`.
@@ -40,12 +40,20 @@ public struct OutboxError: Error, CustomStringConvertible, Sendable {
     public static let newerFormat = Code("newer_format")
     /// The directory is missing, or file or directory may not be written.
     public static let notWritable = Code("not_writable")
+    /// The path lies on a network file system, where locks and syncs do not hold what the outbox promises.
+    ///
+    /// Nothing was made.
+    public static let networkFileSystem = Code("network_file_system")
     /// SQLite did not take a setting that the promise rests on.
     public static let settingRefused = Code("setting_refused")
     /// The disk, or the quota, is full.
     ///
     /// Nothing was stored; what was acknowledged before is safe.
     public static let diskFull = Code("disk_full")
+    /// The outbox holds as many bytes as ``OutboxConfiguration/maximumBytes`` allows.
+    ///
+    /// Nothing was stored; delivery goes on and makes room.
+    public static let outboxFull = Code("outbox_full")
     /// The disk failed to read, write or sync.
     ///
     /// What was being stored is not acknowledged, but may still be there.
@@ -85,4 +93,14 @@ public struct OutboxError: Error, CustomStringConvertible, Sendable {
 
   /// The message.
   public var description: String { message }
+
+  /// Code and message; of the cause its type alone, since what others throw may quote the event.
+  public var customMirror: Mirror {
+    Mirror(
+      self,
+      children: [
+        "code": code.description, "message": message, "cause": cause.map { "\(type(of: $0))" } as Any,
+        "eventIndex": eventIndex as Any,
+      ])
+  }
 }

@@ -6,9 +6,30 @@ internal import struct Foundation.Date
 struct WallTime: Hashable, Comparable, Sendable {
   var milliseconds: Int64
 
-  static var now: WallTime { WallTime(milliseconds: Int64((Date().timeIntervalSince1970 * 1000).rounded())) }
+  static var now: WallTime { WallTime(Date()) }
+
+  /// Before everything that is stored.
+  static let distantPast = WallTime(milliseconds: .min)
 
   var date: Date { Date(timeIntervalSince1970: Double(milliseconds) / 1000) }
+
+  init(milliseconds: Int64) {
+    self.milliseconds = milliseconds
+  }
+
+  /// The nearest millisecond; a moment that 64 bits cannot hold becomes the nearest that they can.
+  init(_ date: Date) {
+    let milliseconds = (date.timeIntervalSince1970 * 1000).rounded()
+    self.milliseconds = Int64(exactly: milliseconds) ?? (milliseconds < 0 ? .min : .max)
+  }
+
+  /// How long after `earlier` this is; negative before it.
+  ///
+  /// Stored moments can be anything: a clock was wrong, or the file is damaged. What does not fit is as long as fits.
+  func duration(since earlier: Self) -> Duration {
+    let (difference, overflows) = milliseconds.subtractingReportingOverflow(earlier.milliseconds)
+    return .milliseconds(overflows ? (milliseconds < 0 ? .min : .max) : difference)
+  }
 
   static func < (left: Self, right: Self) -> Bool { left.milliseconds < right.milliseconds }
 

@@ -1,5 +1,7 @@
 // What a test says to a machine, and asks it.
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "machine.h"
 
@@ -18,6 +20,46 @@ int64_t outbox_crash_fault_hits(outbox_crash_machine *machine) {
   int64_t hits = machine->fault_hits;
   pthread_mutex_unlock(&machine->mutex);
   return hits;
+}
+
+// MARK: A full disk
+
+static int64_t used_bytes(const outbox_crash_machine *machine) {
+  int64_t used = 0;
+  for (const node *node = machine->nodes; node; node = node->next) {
+    if (!node->is_linked) continue;
+    used += (int64_t)node->seen.size;
+    for (int region = 0; region < SHM_REGIONS; region++) used += node->shm[region] ? 32768 : 0;
+  }
+  struct stat status;
+  if (machine->reserve_path && stat(machine->reserve_path, &status) == 0) used += status.st_size;
+  return used;
+}
+
+bool crash_has_room(outbox_crash_machine *machine, size_t growth) {
+  return machine->disk_bytes == 0 || growth == 0 || used_bytes(machine) + (int64_t)growth <= machine->disk_bytes;
+}
+
+void outbox_crash_set_disk(outbox_crash_machine *machine, int64_t bytes, const char *reserve_path) {
+  pthread_mutex_lock(&machine->mutex);
+  machine->disk_bytes = bytes;
+  free(machine->reserve_path);
+  machine->reserve_path = reserve_path ? strdup(reserve_path) : NULL;
+  pthread_mutex_unlock(&machine->mutex);
+}
+
+int64_t outbox_crash_used_bytes(outbox_crash_machine *machine) {
+  pthread_mutex_lock(&machine->mutex);
+  int64_t used = used_bytes(machine);
+  pthread_mutex_unlock(&machine->mutex);
+  return used;
+}
+
+int64_t outbox_crash_free_bytes(outbox_crash_machine *machine) {
+  pthread_mutex_lock(&machine->mutex);
+  int64_t left = machine->disk_bytes ? machine->disk_bytes - used_bytes(machine) : INT64_MAX;
+  pthread_mutex_unlock(&machine->mutex);
+  return left;
 }
 
 void outbox_crash_cut_at(outbox_crash_machine *machine, outbox_crash_operation operation, int64_t nth, bool after) {

@@ -72,8 +72,12 @@ int crash_shm_map(sqlite3_file *file, int region, int size, int extend, void vol
     void **memory = &self->node->shm[region];
     self->has_shm = true;
     if (!*memory && extend) {
-      *memory = calloc(1, (size_t)size);
-      if (!*memory) code = SQLITE_IOERR_NOMEM;
+      if (crash_has_room(self->machine, (size_t)size)) {
+        *memory = calloc(1, (size_t)size);
+        if (!*memory) code = SQLITE_IOERR_NOMEM;
+      } else {
+        code = SQLITE_IOERR_SHMSIZE;
+      }
     }
     *result = *memory;
     code = crash_leave(self->machine, OUTBOX_CRASH_SHM_MAP, code);

@@ -186,6 +186,7 @@ void crash_release(outbox_crash_machine *machine) {
   }
   pthread_mutex_destroy(&machine->mutex);
   free(machine->name);
+  free(machine->reserve_path);
   free(machine);
 }
 

@@ -72,7 +72,12 @@ struct outbox_crash_machine {
   int64_t counts[OUTBOX_CRASH_OPERATION_COUNT][OUTBOX_CRASH_FILE_COUNT];
   int64_t commit_frames;
   int64_t log_headers;
+  int64_t disk_bytes;
+  char *reserve_path;
 };
+
+/// Whether the disk has room for `growth` bytes more. The mutex is held.
+bool crash_has_room(outbox_crash_machine *machine, size_t growth);
 
 /// Counts a call and says whether it may go on: `SQLITE_OK`, or what it fails with. The mutex is held.
 int crash_enter(outbox_crash_machine *machine, outbox_crash_operation operation, outbox_crash_file file);

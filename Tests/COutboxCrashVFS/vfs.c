@@ -57,7 +57,11 @@ static int write_file(sqlite3_file *file, const void *bytes, int count, sqlite3_
   int code = crash_enter(self->machine, OUTBOX_CRASH_WRITE, self->node->kind);
   if (code == SQLITE_OK) {
     if (self->node->kind == OUTBOX_CRASH_WAL) count_log_write(self->machine, bytes, count, offset);
-    code = crash_write(self->node, bytes, (size_t)count, (size_t)offset);
+    size_t end = (size_t)offset + (size_t)count;
+    size_t growth = end > self->node->seen.size ? end - self->node->seen.size : 0;
+    code = crash_has_room(self->machine, growth)
+        ? crash_write(self->node, bytes, (size_t)count, (size_t)offset)
+        : SQLITE_FULL;
     code = crash_leave(self->machine, OUTBOX_CRASH_WRITE, code);
   }
   pthread_mutex_unlock(&self->machine->mutex);

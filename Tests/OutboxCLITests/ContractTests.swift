@@ -40,16 +40,23 @@ import Testing
         }
         try await check("append", "append", "--data-source", "clicks", "--json")
         try await check("deliver", "deliver", "--until-empty", "--json")
+        try await check("deliver", "deliver", "--now", "--json")
         try await check("status", "status", "--json")
         try await check("list and show", "list", "--json")
         try await check("list and show", "show", "clicks/1", "--json", others: ["dead-letters"])
         try await check("dead-letters", "dead-letters", "--json")
         try await check("verify", "verify", "--json", others: ["status"])
+        try await check("doctor", "doctor", "--json")
+        try await check("doctor", "doctor", "--json", "--salvage", "new.outbox")
+        try await check("backup", "backup", "--json", "copy.outbox")
         let verbs = "replay, discard, hold, resume"
         try await check(verbs, "hold", "clicks", "--json")
         try await check(verbs, "resume", "clicks", "--json")
         try await check(verbs, "replay", "--dead-letters", "--dry-run", "--json")
         try await check(verbs, "discard", "--all", "--dry-run", "--json")
+        try await check("acknowledge and prune", "acknowledge", "clicks", "--json")
+        try await check("acknowledge and prune", "prune", "--settled-before", "0s", "--json")
+        try await check("erase", "erase", "clicks", "--dry-run", "--json")
         try tool.file("events.ndjson", events(1...2))
         try await check(
           "emulator", "emulator", "report", "--database", directory + "/emulator.sqlite", "--json", "--compare",

@@ -134,6 +134,55 @@ import Testing
     }
   }
 
+  @Test func nowCutsTheWaitsOfTheProcessThatDelivers() async throws {
+    try await withToolAndEmulator { tool, emulator in
+      emulator.goDown(answering: 503)
+      try await tool.append(1)
+      let running = try tool.start(
+        "deliver", "--first-delay", "1ms", "--first-probe-delay", "1h", "--max-delay", "1h", "--log-level", "error")
+      // With the fifth failure it is in outage: the next probe is half an hour away.
+      try await emulator.waitForRequests(count: 5)
+      var state: String?
+      while state != "outage" {
+        let json = try await tool.run("status", "--json").json
+        state = ((json["data_sources"] as? [[String: Any]])?.first?["lane"] as? [String: Any])?["state"] as? String
+      }
+      emulator.comeBack()
+      var operators = tool
+      operators.environment["TINYBIRD_BASE_URL"] = ""
+      operators.environment["TINYBIRD_TOKEN"] = ""
+      let outcome = try await operators.run("deliver", "--now")
+      #expect(outcome.code == 0)
+      #expect(outcome.output == "waits cut short: clicks\n")
+      try await emulator.waitForRows(count: 1)
+      let json = try await operators.run("deliver", "--now", "--json").json
+      #expect(NSDictionary(dictionary: json) == ["version": 1, "data_sources": ["clicks"]])
+      running.signal(SIGTERM)
+      #expect(await running.end().code == 0)
+    }
+  }
+
+  @Test func nowAndUntilEmptyCutsTheWaitAndDelivers() async throws {
+    try await withToolAndEmulator { tool, emulator in
+      emulator.goDown(answering: 503)
+      try await tool.append(1)
+      let waits = ["--first-delay", "1h", "--max-delay", "1h"]
+      let doomed = try tool.start(["deliver", "--log-level", "error"] + waits)
+      try await emulator.waitForRequests(count: 1)
+      var answered = false
+      while !answered {
+        let json = try await tool.run("status", "--json").json
+        answered = ((json["data_sources"] as? [[String: Any]])?.first?["last_answer"] as? [String: Any]) != nil
+      }
+      doomed.signal(SIGTERM)
+      #expect(await doomed.end().code == 0)
+      emulator.comeBack()
+      let outcome = try await tool.run(["deliver", "--until-empty", "--now"] + waits)
+      #expect(outcome.code == 0)
+      #expect(outcome.output.hasPrefix("1 event delivered in "))
+    }
+  }
+
   @Test func aSecondSignalEndsAtOnceAndLosesNothing() async throws {
     var configuration = EventsAPIEmulator.Configuration()
     configuration.script.rules = [FaultRule(times: 1, delay: .untilReleased(at: .afterCommit))]
@@ -167,6 +216,28 @@ import Testing
       let outcome = await second.end()
       #expect(outcome.code == 0)
       #expect(outcome.errors.wholeMatch(of: /outbox: process [0-9]+ delivers; waiting for it to end\n/) != nil)
+    }
+  }
+
+  @Test func anotherTakesOverWhenTheDelivererIsKilled() async throws {
+    var configuration = EventsAPIEmulator.Configuration()
+    configuration.script.rules = [FaultRule(times: 1, delay: .untilReleased(at: .beforeCommit))]
+    try await withToolAndEmulator(configuration) { tool, emulator in
+      try await tool.append(1)
+      let first = try tool.start("deliver")
+      try await emulator.waitForHeldRequests(count: 1)
+      let second = try tool.start("deliver")
+      await second.waitForErrors(containing: "standing by")
+      first.signal(SIGKILL)
+      let killed = ContinuousClock.now
+      try await emulator.waitForArrivals(count: 2)
+      print("the second deliverer sent \(killed.duration(to: .now)) after the first was killed")
+      #expect(await first.end().code == -SIGKILL)
+      try await emulator.waitForRows(count: 1)
+      emulator.releaseHeldRequests()
+      second.signal(SIGTERM)
+      #expect(await second.end().code == 0)
+      #expect(try await tool.run("status", "--json").json["possible_duplicates"] as? Int == 1)
     }
   }
 

@@ -85,6 +85,18 @@ import Testing
     }
   }
 
+  @Test func takesEventsOfWhichItKeepsCountsAlone() async throws {
+    try await withTool { tool in
+      var tool = tool
+      let emulator = try tool.start("emulator", "--counts-only")
+      defer { emulator.signal(SIGKILL) }
+      tool.environment["TINYBIRD_BASE_URL"] = String(await emulator.firstLine().dropFirst("listening on ".count))
+      tool.environment["TINYBIRD_TOKEN"] = "any"
+      try await tool.append(3)
+      #expect(try await tool.run("deliver", "--until-empty").code == 0)
+    }
+  }
+
   @Test func aTakenPortIsNamed() async throws {
     try await EventsAPIEmulator.withRunning { other in
       let port = try #require(try await other.baseURL.port)
@@ -100,6 +112,7 @@ import Testing
     (["emulator", "--script", "bad.json"], 65, "outbox: bad.json: rules[0].do: "),
     (["emulator", "--script", "none.json"], 66, "outbox: cannot read none.json: No such file or directory\n"),
     (["emulator", "--certificate", "ca.pem"], 64, "outbox: --certificate goes with --tls\n"),
+    (["emulator", "--counts-only", "--database", "x"], 64, "outbox: --counts-only and --database exclude each"),
     (["emulator", "report"], 64, "outbox: name the emulator's database with --database\n"),
     (["emulator", "report", "--port", "1", "--database", "x"], 64, "outbox: report takes no options of a running"),
     (["emulator", "report", "--database", "none"], 66, "outbox: cannot read none: No such file or directory\n"),

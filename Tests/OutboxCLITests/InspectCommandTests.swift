@@ -14,9 +14,11 @@ import Testing
       let names = outcome.output.matches(of: /\n  "([a-z_]+)":/).map { String($0.1) }
       #expect(
         names == [
-          "version", "path", "id", "format_version", "file_bytes", "deliverer_pid", "appended_events", "pending_events",
-          "delivered_events", "dead_events", "discarded_events", "damaged_events", "possible_duplicates",
-          "batches_in_flight", "data_sources",
+          "version", "path", "id", "format_version", "file_bytes", "free_bytes", "log_bytes", "log_reader_pids",
+          "reserve_bytes", "disk_full", "backup_taken_at", "deliverer_pid", "appended_events", "pending_events",
+          "delivered_events",
+          "dead_events", "discarded_events", "damaged_events", "possible_duplicates", "batches_in_flight",
+          "data_sources",
         ])
       let json = try outcome.json
       #expect(json["version"] as? Int == 1)
@@ -166,7 +168,7 @@ import Testing
 
   @Test(arguments: [
     ("clicks/4", 66, "outbox: there is no event clicks/4: it was never appended, or it was pruned\n"),
-    ("other/1", 66, "outbox: there is no event other/1: it was never appended, or it was pruned\n"),
+    ("other/1", 66, "outbox: the outbox has no data source 'other'; it has clicks\n"),
     ("clicks", 64, "outbox: show takes one event, such as clicks/1; 'list' takes ranges\n"),
     ("clicks/x", 64, "outbox: The value 'clicks/x' is invalid for '<address>': cannot read 'clicks/x' as an address"),
   ])

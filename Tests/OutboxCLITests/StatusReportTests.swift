@@ -19,9 +19,13 @@ import Testing
     return source
   }
 
-  private func lines(_ sources: [DataSourceStatus], deliverer: Int? = 4711) throws -> [String] {
+  private func lines(
+    _ sources: [DataSourceStatus], deliverer: Int? = 4711,
+    space: SpaceStatus = SpaceStatus(freeBytes: 0, logBytes: 0, reserveBytes: 0, isDiskFull: false, logReaders: [])
+  ) throws -> [String] {
     let status = OutboxStatus(
-      path: "app.outbox", id: UUID(), formatVersion: 1, fileBytes: 12_345_678, delivererProcessID: deliverer,
+      path: "app.outbox", id: UUID(), formatVersion: 1, fileBytes: 12_345_678, space: space,
+      delivererProcessID: deliverer,
       dataSources: sources)
     var options = OutboxOptions()
     options.given = "app.outbox"
@@ -49,6 +53,30 @@ import Testing
         "clicks         1,204  445 kB     3 s  1,000,000     0  sending (2 in flight)",
         "visits             0       -       -         20     0  open",
       ])
+  }
+
+  @Test func aFullDiskAndAReaderOfAnOldState() throws {
+    let space = SpaceStatus(
+      freeBytes: 0, logBytes: 123_000_000, reserveBytes: 0, isDiskFull: true, logReaders: [17, 4712])
+    #expect(
+      try lines([source("clicks", lane: .open)], space: space).suffix(3) == [
+        "",
+        "the disk was found full: appends are refused until there is room; everything else goes on",
+        "the log has 123 MB and cannot be folded into the file: an old state is read by process 17, 4712",
+      ])
+  }
+
+  @Test func aRestoredBackup() throws {
+    var status = OutboxStatus(
+      path: "app.outbox", id: UUID(), formatVersion: 1, fileBytes: 1,
+      space: SpaceStatus(freeBytes: 0, logBytes: 0, reserveBytes: 0, isDiskFull: false, logReaders: []),
+      delivererProcessID: 1, dataSources: [try source("clicks", lane: .open) { $0.pendingEvents = 3 }])
+    status.backupTakenAt = now
+    let report = StatusReport(status: status, options: OutboxOptions(), now: now)
+    #expect(
+      report.lines(width: 100, paint: Paint(isOn: false)).last
+        == "this is a backup of 2027-01-15T08:00:00.000Z: 3 pending events may have been delivered since, and will be sent again"
+    )
   }
 
   @Test func aRefusedToken() throws {
@@ -97,6 +125,7 @@ import Testing
         "clicks: 1 event cannot be read: outbox verify --outbox app.outbox",
         "clicks: 7 rows did not fit the schema: see clicks_quarantine in Tinybird",
         "clicks: 1 delivered batch whose counts do not match what was sent, or with rows in quarantine",
+        "  when you have looked: outbox acknowledge --outbox app.outbox clicks",
         "clicks: 40 delivered events may be in Tinybird more than once",
         "  to list them: outbox list --outbox app.outbox --possible-duplicates clicks",
         "nobody delivers: outbox deliver --outbox app.outbox",

@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import OutboxTestSupport
 import Testing
@@ -34,6 +35,34 @@ import Testing
       let decoded = try decoder.decode(Click.self, from: Data(page.utf8))
       #expect(decoded.page == "/a/b" && decoded.at == date)
       #expect(events.map(\.address.description) == ["clicks/1", "clicks/2", "clicks/3", "clicks/4"])
+    }
+  }
+
+  @Test func whatIsQueuedWhenTheOutboxIsClosedIsCommitted() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/app.outbox"
+      let outbox = try await Outbox(at: path)
+      let isCommitting = Watch(false)
+      let gate = DispatchSemaphore(value: 0)
+      let first = Task {
+        try await outbox.committer.perform { _ in
+          isCommitting.update { $0 = true }
+          gate.wait()
+        }
+      }
+      await isCommitting.wait { $0 }
+      let queued = (1...5).map { number in Task { try await outbox.append(event(number), to: "clicks") } }
+      while outbox.committer.waitingCount < queued.count { await Task.yield() }
+      let closing = Task { await outbox.close() }
+      // The reader's end comes right before that of the writer, which then waits behind the commit that is under way.
+      while (try? await outbox.status()) != nil { await Task.yield() }
+      gate.signal()
+      try await first.value
+      for task in queued { #expect(try await task.value.description.hasPrefix("clicks/")) }
+      await closing.value
+      let again = try await Outbox(at: path)
+      #expect(try await again.status().dataSources.first { $0.dataSource == "clicks" }?.pendingEvents == 5)
+      await again.close()
     }
   }
 

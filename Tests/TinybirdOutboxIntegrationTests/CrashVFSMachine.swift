@@ -37,6 +37,8 @@ final class CrashMachine: @unchecked Sendable {
   let vfs: String
   private let pointer: OpaquePointer
   private let cutHandlers = CutHandlers()
+  /// Whether no outbox was opened on it yet.
+  private let isFresh = Mutex(true)
 
   convenience init() throws {
     try self.init { outbox_crash_start($0) }
@@ -120,6 +122,12 @@ final class CrashMachine: @unchecked Sendable {
   /// Starts and restarts of the log.
   var logHeaders: Int { Int(outbox_crash_log_headers(pointer)) }
 
+  /// Gives it a disk of so many bytes; blocks of the real file at `reservePath` count as taken.
+  func setDisk(_ bytes: Int64, reservePath: String) { outbox_crash_set_disk(pointer, bytes, reservePath) }
+  /// Bytes that files and shared memory take.
+  var freeDiskBytes: Int64 { outbox_crash_free_bytes(pointer) }
+  var usedBytes: Int64 { outbox_crash_used_bytes(pointer) }
+
   func hasFile(_ path: String) -> Bool { outbox_crash_has_file(pointer, path) }
 
   func contents(of path: String) -> Data {
@@ -134,12 +142,21 @@ final class CrashMachine: @unchecked Sendable {
   ///
   /// `stat` of the library sees the real, empty file at `path`, which stands for the name in the directory: where the
   /// machine has lost the name, the file is removed first.
-  func open(_ path: String, checkpointPages: Int32 = 24) async throws -> Outbox {
+  func open(_ path: String, checkpointPages: Int64 = 24) async throws -> Outbox {
     if !hasFile(path) { try? FileManager.default.removeItem(atPath: path) }
+    // Those who had it open on the machine before this one are dead, and have left this process's locks behind.
+    if isFresh.withLock({ exchange(&$0, with: false) }) { try? FileManager.default.removeItem(atPath: path + "-open") }
     var configuration = OutboxConfiguration()
     configuration.sqliteVFS = vfs
-    configuration.checkpointPages = checkpointPages
+    configuration.spaceLimits = .checkpointing(every: checkpointPages)
     return try await Outbox(at: path, configuration: configuration)
+  }
+}
+
+extension SpaceLimits {
+  /// Small enough that a short test sees checkpoints, and a reserve.
+  static func checkpointing(every pages: Int64) -> SpaceLimits {
+    SpaceLimits(maximumBytes: nil, checkpointBytes: pages * 4096, commitBytes: 8 << 20, reserveBytes: 1 << 20)
   }
 }
 

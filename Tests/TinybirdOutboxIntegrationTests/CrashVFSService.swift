@@ -47,8 +47,8 @@ final class ScriptedService: EventsTransport {
 extension Outbox {
   /// Delivers to `service` until every lane is empty, through the engine that `run()` uses.
   ///
-  /// On `machine` a power cut stops it, as it would stop the process.
-  func deliver(to service: ScriptedService, on machine: CrashMachine) async throws {
+  /// On a `machine` a power cut stops it, as it would stop the process.
+  func deliver(to service: any EventsTransport, on machine: CrashMachine? = nil) async throws {
     var delivery = try DeliveryConfiguration(baseURL: "http://127.0.0.1", token: "t")
     delivery.retryPolicy = RetryPolicy(
       firstDelay: .milliseconds(1), burstAttempts: 1000, firstProbeDelay: .milliseconds(1),
@@ -56,7 +56,7 @@ extension Outbox {
     delivery.rateLimits.requestsPerSecond = 100_000
     let stopping = StopSignal()
     let (committer, wakeup) = (committer, wakeup)
-    machine.onCut {
+    machine?.onCut {
       stopping.set()
       committer.close()
       wakeup.signal()
@@ -68,8 +68,8 @@ extension Outbox {
         budget: ByteBudget(capacity: delivery.maximumBodyBytes), settings: delivery.laneSettings,
         compressionLevel: nil, shutdownGrace: .zero, logger: logger, start: .now,
         stopping: stopping, didChange: { wakeup.signal() }),
-      wakeup: wakeup)
-    if machine.isOff { return }
+      housekeeper: housekeeper, wakeup: wakeup)
+    if machine?.isOff ?? false { return }
     try await engine.run(until: .empty) { _ in }
   }
 }

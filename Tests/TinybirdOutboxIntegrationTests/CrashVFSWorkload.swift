@@ -87,6 +87,7 @@ struct CrashWorkload: Sendable {
     try await trying { try await outbox.deliver(to: service, on: machine) }
     guard !machine.isOff else { return }
     acknowledged.expect { $1.json.contains("bad") ? [.dead] : [.delivered] }
+    _ = try await trying { try await outbox.prune() }
     service.acceptEverything()
     acknowledged.expect { _, event in event.states == [.dead] ? [.dead, .delivered] : event.states }
     _ = try await trying { try await outbox.replay(matching: DeadLetterFilter()) }

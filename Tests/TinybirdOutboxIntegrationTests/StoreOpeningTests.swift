@@ -1,3 +1,4 @@
+import COutboxCrashVFS
 import Foundation
 import OutboxTestSupport
 import Testing
@@ -16,7 +17,8 @@ import Testing
       }
       await outbox.close()
       let shell = try SQLiteShell(path)
-      #expect(try shell.run("SELECT value FROM outbox_meta WHERE name = 'format_version'") == [["1"]])
+      #expect(
+        try shell.run("SELECT value FROM outbox_meta WHERE name = 'format_version'") == [["\(Schema.formatVersion)"]])
       #expect(try shell.run("PRAGMA application_id") == [["\(Schema.applicationID)"]])
       #expect(try shell.run("PRAGMA auto_vacuum") == [["2"]])
       #expect(try shell.run("PRAGMA journal_mode") == [["wal"]])
@@ -27,13 +29,38 @@ import Testing
     }
   }
 
+  #if os(Linux)
+    /// The name of a new file must be as durable as what is in it.
+    @Test func aNameThatIsNotDurableIsAnError() async throws {
+      try await withTemporaryDirectory { directory in
+        let attributes = try FileManager.default.attributesOfItem(atPath: directory)
+        let inode = try #require((attributes[.systemFileNumber] as? NSNumber)?.uint64Value)
+        defer { outbox_watch_fail_directory_sync(0) }
+        outbox_watch_fail_directory_sync(inode)
+        let path = directory + "/a.outbox"
+        let error = await #expect(throws: OutboxError.self) { try await Outbox(at: path) }
+        #expect(error?.code == .inputOutput && error?.message.contains("cannot sync the directory") == true)
+        outbox_watch_fail_directory_sync(0)
+        let outbox = try await Outbox(at: path)
+        try await outbox.append("{}", to: "clicks")
+
+        outbox_watch_fail_directory_sync(inode)
+        let copying = await #expect(throws: OutboxError.self) { try await outbox.backup(to: path + "-copy") }
+        #expect(copying?.code == .inputOutput)
+        #expect(!FileManager.default.fileExists(atPath: path + "-copy"), "an error leaves nothing")
+        await outbox.close()
+      }
+    }
+  #endif
+
   @Test func everySettingIsReadBack() async throws {
     try await withTemporaryDirectory { directory in
       let connection = try StoreOpening.openForWriting(
-        OutboxFile(path: directory + "/a.outbox"), create: true, newID: anID(), now: .now)
+        OutboxFile(path: directory + "/a.outbox"), create: true,
+        limits: SpaceLimits(maximumBytes: nil, diskBytes: nil), newID: anID(), now: .now)
       for (name, value) in [
         ("journal_mode", "wal"), ("synchronous", "2"), ("secure_delete", "0"), ("wal_autocheckpoint", "0"),
-        ("journal_size_limit", "\(64 << 20)"), ("foreign_keys", "1"),
+        ("journal_size_limit", "\(24 << 20)"), ("foreign_keys", "1"),
       ] {
         #expect(try connection.firstRow("PRAGMA \(name)") { $0.text(0) } == value, "\(name)")
       }
@@ -43,7 +70,9 @@ import Testing
   @Test func aSettingThatSQLiteDoesNotTakeStopsTheOpening() async throws {
     // A database in memory cannot have a write-ahead log.
     let connection = try SQLiteConnection(path: ":memory:")
-    let error = #expect(throws: OutboxError.self) { try Pragmas.applyForWriting(to: connection) }
+    let error = #expect(throws: OutboxError.self) {
+      try Pragmas.applyForWriting(to: connection, journalSizeLimitBytes: 1)
+    }
     #expect(error?.code == .settingRefused)
     #expect(error?.message.contains("journal_mode = wal") == true)
   }

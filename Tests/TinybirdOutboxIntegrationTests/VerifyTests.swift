@@ -29,7 +29,7 @@ import Testing
       words: "another outbox"),
     Tampering(
       name: "an encoding of the future", sql: "UPDATE outbox_chunks SET encoding = 'zstd' WHERE key & 255 = 1",
-      words: "encoding 'zstd'"),
+      words: "encoding is not known"),
     Tampering(
       name: "no checksum", sql: "UPDATE outbox_chunks SET crc32 = NULL WHERE key & 255 = 1", words: "no checksum"),
     Tampering(name: "a missing chunk", sql: "DELETE FROM outbox_chunks WHERE key & 255 = 1", words: "in no chunk"),
@@ -45,9 +45,17 @@ import Testing
         """, words: "in two chunks"),
     Tampering(
       name: "a wrong count of events",
-      sql: "UPDATE outbox_chunks SET event_count = event_count - 1 WHERE key & 255 = 1", words: "does not hold"),
+      sql: "UPDATE outbox_chunks SET event_count = event_count - 1 WHERE key & 255 = 1", words: "checksum"),
     Tampering(
-      name: "a missing range", sql: "DELETE FROM outbox_batches WHERE state = 'dead'", words: "hole"),
+      name: "a missing range", sql: "DELETE FROM outbox_batches WHERE state = 'dead'", words: "do not add up"),
+    Tampering(
+      name: "a pruned range whose chunk stayed",
+      sql: """
+        UPDATE outbox_data_sources SET pruned_delivered = 3;
+        """, words: "do not add up"),
+    Tampering(
+      name: "a chunk that no range names", sql: "DELETE FROM outbox_batches WHERE first_sequence = 4",
+      words: "the ledger does not know"),
     Tampering(
       name: "a range that grew",
       sql: "UPDATE outbox_batches SET last_sequence = last_sequence + 1 WHERE state = 'dead'", words: "overlap"),

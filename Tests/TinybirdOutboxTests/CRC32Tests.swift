@@ -1,3 +1,4 @@
+import OutboxTestSupport
 import Testing
 
 @testable import TinybirdOutbox

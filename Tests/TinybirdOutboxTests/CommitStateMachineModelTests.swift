@@ -1,3 +1,4 @@
+import OutboxTestSupport
 import Testing
 
 @testable import TinybirdOutbox
@@ -13,6 +14,7 @@ import Testing
 
   private struct Reference {
     let limit: Int
+    let commitLimit: Int
     var suspended: [Entry] = []
     var queued: [Entry] = []
     var underWay: [Entry] = []
@@ -37,6 +39,15 @@ import Testing
       return isIdle ? .startCommit : .wait
     }
 
+    mutating func take() {
+      repeat {
+        guard let next = queued.first else { return }
+        let bytes = underWay.reduce(0) { $0 + $1.byteCount }
+        guard underWay.isEmpty || next.byteCount == 0 || bytes + next.byteCount <= commitLimit else { return }
+        underWay.append(queued.removeFirst())
+      } while true
+    }
+
     mutating func cancel(_ id: ID) -> CommitStateMachine.CancelAction {
       guard let index = suspended.firstIndex(where: { $0.id == id }) else { return .keep }
       suspended.remove(at: index)
@@ -54,16 +65,16 @@ import Testing
   @Test(arguments: 0..<30) func agreesWithTheReference(seed: UInt64) {
     var random = SeededRandom(seed: seed)
     let limit = [1, 100, 1_000].randomElement(using: &random) ?? 1
-    var machine = CommitStateMachine(maximumWaitingBytes: limit)
-    var reference = Reference(limit: limit)
+    let commitLimit = [.max, limit, limit / 3].randomElement(using: &random) ?? 1
+    var machine = CommitStateMachine(maximumWaitingBytes: limit, maximumCommitBytes: commitLimit)
+    var reference = Reference(limit: limit, commitLimit: commitLimit)
     var committed: [Entry] = []
     var notCommitted: [ID] = []
     var nextID: ID = 0
 
     func takeOrEnd() {
       if reference.underWay.isEmpty {
-        reference.underWay = reference.queued
-        reference.queued = []
+        reference.take()
         #expect(machine.takeGroup() == reference.underWay.map(\.id))
       } else {
         committed += reference.underWay

@@ -16,16 +16,18 @@ import Testing
   struct Scenario: CustomTestStringConvertible, Sendable {
     let testDescription: String
     let steps: [Step]
+    let maximumCommitBytes: Int
 
-    init(_ name: String, _ steps: [Step]) {
+    init(_ name: String, maximumCommitBytes: Int = .max, _ steps: [Step]) {
       testDescription = name
+      self.maximumCommitBytes = maximumCommitBytes
       self.steps = steps
     }
   }
 
   /// 100 bytes may wait.
-  @Test(arguments: commits + backPressure + endings) func scenario(_ scenario: Scenario) {
-    var machine = CommitStateMachine(maximumWaitingBytes: 100)
+  @Test(arguments: commits + commitLimit + backPressure + endings) func scenario(_ scenario: Scenario) {
+    var machine = CommitStateMachine(maximumWaitingBytes: 100, maximumCommitBytes: scenario.maximumCommitBytes)
     for (index, step) in scenario.steps.enumerated() {
       switch step {
       case .enqueue(let id, let byteCount, let action):
@@ -58,6 +60,27 @@ import Testing
       [
         .enqueue(1, 10, .startCommit), .take([1]), .enqueue(2, 10, .wait), .end(.commitAgain), .take([2]),
         .end(.idle), .enqueue(3, 10, .startCommit), .take([3]), .end(.idle),
+      ]),
+  ]
+
+  static let commitLimit = [
+    Scenario(
+      "a commit takes what fits, and the rest is the next", maximumCommitBytes: 50,
+      [
+        .enqueue(1, 20, .startCommit), .enqueue(2, 30, .wait), .enqueue(3, 1, .wait), .take([1, 2]),
+        .enqueue(4, 10, .wait), .end(.commitAgain), .take([3, 4]), .end(.idle),
+      ]),
+    Scenario(
+      "an append larger than a commit is one of its own, in its order", maximumCommitBytes: 50,
+      [
+        .enqueue(1, 10, .startCommit), .enqueue(2, 60, .wait), .enqueue(3, 10, .wait), .take([1]),
+        .end(.commitAgain), .take([2]), .end(.commitAgain), .take([3]), .end(.idle),
+      ]),
+    Scenario(
+      "ledger work joins whatever is taken, but passes nobody", maximumCommitBytes: 50,
+      [
+        .enqueue(1, 0, .startCommit), .enqueue(2, 60, .wait), .enqueue(3, 0, .wait), .take([1]),
+        .end(.commitAgain), .take([2, 3]), .end(.idle),
       ]),
   ]
 

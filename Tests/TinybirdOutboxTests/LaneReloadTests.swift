@@ -1,3 +1,4 @@
+import OutboxTestSupport
 import Testing
 
 @testable import TinybirdOutbox
@@ -243,6 +244,38 @@ import Testing
       if waited > 0 { #expect(lane.sleep() == .seconds(waited)) }
       #expect(lane.request()?.id == 1)
     }
+  }
+
+  /// What no clock shows, but a damaged file can hold.
+  @Test(arguments: [(.min, 0), (-1, 0), (0, 0), (.max, 300)] as [(Int64, Int)])
+  func absurdStoredWaitsAreCapped(milliseconds: Int64, waited: Int) {
+    let moment = WallTime(milliseconds: milliseconds)
+    for lane in [
+      LaneDriver([.sample(1, 1...4)]) { $0.retryAt = moment }, LaneDriver([.sample(1, 1...4, nextAttemptAt: moment)]),
+    ] {
+      if waited > 0 { #expect(lane.sleep() == .seconds(waited)) }
+      #expect(lane.request()?.id == 1)
+    }
+  }
+
+  /// Hours back and forth in the middle of an outage, also over restarts: neither a lost wait nor a hot loop.
+  @Test(arguments: [Int64](1...20)) func aClockThatJumpsMakesNoHotLoop(seed: Int64) {
+    var random = SeededRandom(seed: UInt64(seed))
+    let lane = LaneDriver([.sample(1, 1...4)])
+    var (requests, waited) = (0, Duration.zero)
+    while waited < .seconds(6 * 3600), requests < 1000, let batch = lane.request() {
+      requests += 1
+      lane.answer(batch, .status(503))
+      lane.wallSkew = .seconds(Int64.random(in: -36_000...36_000, using: &random))
+      if requests.isMultiple(of: 5) { lane.restart() }
+      while let wait = lane.sleep() {
+        #expect(wait <= .seconds(300))
+        waited += wait
+      }
+    }
+    #expect(waited >= .seconds(6 * 3600))
+    // A restart after a jump forward cuts one wait short; every other is an outage's, of 150 s at least in the end.
+    #expect(requests < 300)
   }
 
   /// The wall clock is set back by ten years while the lane waits: a running lane does not notice, one that starts waits

@@ -71,7 +71,7 @@ import Testing
 
   // MARK: Cutting
 
-  private static let limit = Ledger.maximumAnswerBytes
+  private static let limit = Redaction.maximumBytes
 
   @Test(arguments: [0, 1, 2, 3, 1_000]) func whatIsTooLongIsCut(extra: Int) throws {
     let body = [UInt8](repeating: 0x61, count: Self.limit + extra)

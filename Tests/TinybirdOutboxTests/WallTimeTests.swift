@@ -26,6 +26,24 @@ import Testing
     #expect((date.timeIntervalSince1970 * 1000).rounded() == Double(milliseconds))
   }
 
+  @Test(
+    arguments: [
+      (2_000, 500, 1_500), (500, 2_000, -1_500), (.max, -1, .max), (.min, 1, .min), (.max, 0, .max), (-1, .max, .min),
+      (-2, .max, .min), (.min, .min, 0),
+    ] as [(Int64, Int64, Int64)])
+  func durations(later: Int64, earlier: Int64, milliseconds: Int64) {
+    let duration = WallTime(milliseconds: later).duration(since: WallTime(milliseconds: earlier))
+    #expect(duration == .milliseconds(milliseconds))
+  }
+
+  @Test(
+    arguments: [
+      (0.0014, 1), (-0.0016, -2), (1e300, .max), (-1e300, .min), (.infinity, .max), (-.infinity, .min), (.nan, .max),
+    ] as [(Double, Int64)])
+  func ofDates(seconds: Double, milliseconds: Int64) {
+    #expect(WallTime(Date(timeIntervalSince1970: seconds)).milliseconds == milliseconds)
+  }
+
   @Test func ordered() {
     #expect(WallTime(milliseconds: -1) < WallTime(milliseconds: 0))
     #expect(!(WallTime(milliseconds: 0) < WallTime(milliseconds: 0)))

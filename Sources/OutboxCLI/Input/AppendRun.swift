@@ -71,7 +71,7 @@ actor AppendRun {
     self.dataSource = dataSource
     self.badLines = badLines
     isStrict = badLines == .stop
-    self.names = names.map { $0 == InputPath.standardInput ? "stdin" : $0 }
+    self.names = names.map { $0 == InputPath.standardInput ? "stdin" : DisplayWidth.harmless($0) }
     let sizes = names.map { InputPath.regularSize($0) }
     totalBytes = sizes.contains(nil) ? nil : sizes.reduce(0) { $0 + ($1 ?? 0) }
     summary = AppendSummary(dataSource: dataSource)

@@ -77,7 +77,8 @@ final class Doorbell: Sendable {
 
   private func ring() {
     var byte: UInt8 = 1
-    _ = write(writeEnd, &byte, 1)
+    // A pipe that is full has rung already.
+    while write(writeEnd, &byte, 1) < 0, SystemError().isInterruption {}
   }
 
   private func listen() {

@@ -53,9 +53,13 @@ final class InputFile {
   }
 
   private static func openFile(_ name: String) throws -> Int32 {
-    let descriptor = open(name, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw Failure(.notFound, "cannot read \(name): \(SystemError())") }
-    return descriptor
+    while true {
+      // To open a pipe is to wait for its writer, which a signal may interrupt.
+      let descriptor = open(name, O_RDONLY | O_CLOEXEC)
+      if descriptor >= 0 { return descriptor }
+      let error = SystemError()
+      guard error.isInterruption else { throw Failure(.notFound, "cannot read \(name): \(error)") }
+    }
   }
 
   /// Reads a piece and adds its lines to `batch`, or returns false at the end of the input.

@@ -26,6 +26,11 @@ struct DeadLetterOptions: ParsableArguments {
     dataSource == nil && status == nil && reason == nil && inserted == nil && since == nil && before == nil
   }
 
+  /// The data sources that are named, by a range or by themselves.
+  func names(_ ranges: [AddressRange]) -> [DataSourceName] {
+    ranges.map(\.dataSource) + (dataSource.map { [$0] } ?? [])
+  }
+
   /// One filter for each range, or one for all events.
   ///
   /// Ranges are put in order and joined, so that no event counts twice.

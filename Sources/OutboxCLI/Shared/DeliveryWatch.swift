@@ -55,16 +55,22 @@ final class DeliveryWatch: Sendable {
     let counts = [
       "\(Humane.count(status.pendingEvents)) pending, \(Humane.count(delivered)) delivered (\(Humane.count(perSecond))/s)"
     ]
-    return (counts + struggling).joined(separator: "; ")
+    let other = status.delivererProcessID.flatMap { holder in
+      holder == Int(ProcessInfo.processInfo.processIdentifier) ? nil : "waiting for process \(holder)"
+    }
+    return ([other].compactMap { $0 } + counts + struggling).joined(separator: "; ")
   }
 
   func summary() async throws -> DeliverySummary {
     var filter = DeadLetterFilter()
     filter.since = startDate
     filter.isReplaying = false
+    let after = try await outbox.status()
+    // By their times, since some may have been dead before and were replayed meanwhile; and by the counts, since the clock
+    // may have been set back meanwhile.
+    let sinceStart = try await outbox.countDeadLetters(matching: filter).count
     return DeliverySummary(
-      before: before, after: try await outbox.status(),
-      newDeadLetters: try await outbox.countDeadLetters(matching: filter).count,
+      before: before, after: after, newDeadLetters: max(sinceStart, after.deadEvents - before.deadEvents),
       duration: start.duration(to: .now))
   }
 }

@@ -19,7 +19,7 @@ struct OutboxOptions: ParsableArguments {
 
   /// A command on the same outbox, to be typed as it stands: `outbox resume --outbox app.outbox clicks`.
   func command(_ verb: String, _ rest: String = "") -> String {
-    let option = given.map { " --outbox " + Self.quoted($0) } ?? ""
+    let option = given.map { " --outbox " + DisplayWidth.harmless(Self.quoted($0)) } ?? ""
     return "outbox \(verb)\(option)\(rest.isEmpty ? "" : " " + rest)"
   }
 

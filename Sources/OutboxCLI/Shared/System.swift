@@ -54,6 +54,7 @@ struct SystemError: Error, CustomStringConvertible {
 
   var description: String { String(cString: strerror(code)) }
 
+  var isInterruption: Bool { code == EINTR }
   var isClosedPipe: Bool { code == EPIPE }
   var isFullDisk: Bool { code == ENOSPC || code == EDQUOT }
 }

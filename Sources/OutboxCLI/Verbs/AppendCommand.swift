@@ -27,7 +27,7 @@ struct AppendCommand: AsyncParsableCommand {
       of it if any line is bad. In each case the exit code is 65.
 
         outbox append --outbox app.outbox --data-source clicks a.ndjson b.ndjson.gz
-        some-program | outbox append --outbox app.outbox --data-source clicks
+        some-program | outbox append --outbox app.outbox --data-source clicks --max-bytes 2GiB
       """)
 
   @OptionGroup var outbox: OutboxOptions
@@ -47,6 +47,15 @@ struct AppendCommand: AsyncParsableCommand {
       valueName: "name"))
   var eventIDField: String?
 
+  @Flag(
+    help: """
+      Where the outbox is damaged or no database, rename it and begin a new one. What was pending in the old one is \
+      delivered by nobody.
+      """)
+  var setAsideUnreadable = false
+
+  @OptionGroup var budget: BudgetOptions
+
   @OptionGroup var format: FormatOptions
 
   @Argument(help: ArgumentHelp("Files of NDJSON, plain or gzip; '-' or none is standard input.", valueName: "file"))
@@ -60,8 +69,16 @@ struct AppendCommand: AsyncParsableCommand {
     }
     var configuration = OutboxConfiguration()
     configuration.eventIDField = eventIDField
+    configuration.maximumBytes = budget.maxBytes
+    configuration.setsAsideUnreadableFile = setAsideUnreadable
     let reader = try InputReader(names, maximumLineBytes: configuration.maximumEventBytes)
     try await outbox.withOutbox(creates: true, configuration: configuration) { outbox in
+      if let aside = outbox.setAsidePath {
+        Console.note(
+          "outbox: the outbox could not be opened; it is now \(aside), and what was pending in it is delivered by nobody"
+        )
+        Console.note("  to see what can be saved: outbox doctor --outbox \(aside)")
+      }
       let run = AppendRun(outbox: outbox, dataSource: dataSource, badLines: badLines, names: names)
       let result: Result<Int32?, any Error>
       do {

@@ -58,6 +58,7 @@ struct ListDeadLettersCommand: AsyncParsableCommand {
     let filters = try filter.filters(ranges)
     let limit = page.limit ?? (format.json ? 0 : 20)
     try await outbox.withOutbox { outbox in
+      try await outbox.requireDataSources(filter.names(ranges))
       var room = limit == 0 ? Int.max : limit
       for filter in filters {
         var after: Address?

@@ -16,8 +16,13 @@ struct DeliverCommand: AsyncParsableCommand {
       With --until-empty it ends when every event is settled, with exit code 0 if all were delivered, 2 if some went to the \
       dead-letter table, 69 if a data source is held, so that its events stay pending.
 
+      With --now data sources that back off, or are in outage, are tried at once, whichever process delivers. It then ends, \
+      unless --until-empty is given too. A hold stays.
+
         outbox deliver --outbox app.outbox
         outbox deliver --outbox app.outbox --until-empty --json
+        outbox deliver --outbox app.outbox --now
+        outbox deliver --outbox app.outbox --max-bytes 2GiB --keep-delivered 1h --keep-bytes 500MB
       """)
 
   @OptionGroup var outbox: OutboxOptions
@@ -26,8 +31,12 @@ struct DeliverCommand: AsyncParsableCommand {
   @Flag(help: "End when nothing is pending in any data source that is not held.")
   var untilEmpty = false
 
+  @Flag(help: "Cut the waits of all data sources short, whoever delivers; without --until-empty that is all.")
+  var now = false
+
   @OptionGroup(title: "Requests") var requests: RequestOptions
   @OptionGroup(title: "Waits") var waits: WaitOptions
+  @OptionGroup(title: "Space") var space: SpaceOptions
 
   @Option(
     help: ArgumentHelp(
@@ -38,14 +47,16 @@ struct DeliverCommand: AsyncParsableCommand {
   @OptionGroup var format: FormatOptions
 
   func run() async throws {
+    if now, !untilEmpty { return try await cutWaitsShort() }
     if let file = requests.caFile { try InputPath.check(file) }
-    var configuration = OutboxConfiguration()
+    var configuration = space.applied(to: OutboxConfiguration())
     let delivery = try waits.applied(to: requests.applied(to: service.delivery()))
     configuration.delivery = delivery
     let path = try outbox.path
     let logger = ConsoleLogHandler.logger(level: logLevel ?? (untilEmpty ? .warning : .info))
     try await outbox.withOutbox(configuration: configuration, logger: logger) { outbox in
       let watch = try await DeliveryWatch(outbox)
+      if now { _ = try await outbox.cutAllWaitsShort() }
       logger.info(
         "delivering", metadata: ["outbox.path": "\(path)", "outbox.base_url": "\(delivery.baseURL)"])
       let signal = try await Interruption.run { [untilEmpty] in
@@ -72,6 +83,30 @@ struct DeliverCommand: AsyncParsableCommand {
   }
 }
 
+extension DeliverCommand {
+  /// Needs neither base URL nor token: it tells the process that has them.
+  private func cutWaitsShort() async throws {
+    try await outbox.withOutbox { outbox in
+      let names = try await outbox.cutAllWaitsShort()
+      if format.json {
+        try JSONOutput.print(["data_sources": .array(names.map { .describing($0) })])
+      } else {
+        let list = names.isEmpty ? "none" : names.map(\.description).joined(separator: ", ")
+        try Console.print("waits cut short: \(list)")
+      }
+    }
+  }
+}
+
+extension Outbox {
+  /// Returns the data sources, which is all of them.
+  fileprivate func cutAllWaitsShort() async throws -> [DataSourceName] {
+    let names = try await status().dataSources.map(\.dataSource)
+    for name in names { try await deliverNow(name) }
+    return names
+  }
+}
+
 /// How requests are made.
 struct RequestOptions: ParsableArguments {
   @Option(
@@ -85,8 +120,9 @@ struct RequestOptions: ParsableArguments {
   var maxInFlight = 4
 
   @Option(
-    help: ArgumentHelp("NDJSON bytes of a request before compression, at most 10000000.", valueName: "bytes"))
-  var batchBytes = 8_000_000
+    help: ArgumentHelp("NDJSON bytes of a request before compression, at most 10MB. Default: 8MB.", valueName: "size"),
+    transform: SizeArgument.parse)
+  var batchBytes: Int64?
 
   @Flag(help: "Send requests without gzip.")
   var noCompression = false
@@ -99,11 +135,45 @@ struct RequestOptions: ParsableArguments {
     var delivery = delivery
     delivery.order = order
     delivery.maximumInFlight = maxInFlight
-    delivery.maximumBatchBytes = batchBytes
+    if let batchBytes { delivery.maximumBatchBytes = Int(batchBytes) }
     delivery.compresses = !noCompression
     delivery.http.trustedCertificatesPath = caFile
     return delivery
   }
+}
+
+/// What stays in the file.
+struct SpaceOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("How long delivered events stay, to be looked at or sent once more.", valueName: "duration"))
+  var keepDelivered = DurationArgument(.seconds(86_400))
+
+  @Option(
+    help: ArgumentHelp(
+      "The most bytes of delivered events that stay, such as 500MB; the oldest go first. Default: 1GiB.",
+      valueName: "size"),
+    transform: SizeArgument.parse)
+  var keepBytes: Int64?
+
+  @OptionGroup var budget: BudgetOptions
+
+  func applied(to configuration: OutboxConfiguration) -> OutboxConfiguration {
+    var configuration = configuration
+    configuration.keepsDeliveredFor = keepDelivered.duration
+    if let keepBytes { configuration.keepsDeliveredBytes = keepBytes }
+    configuration.maximumBytes = budget.maxBytes
+    return configuration
+  }
+}
+
+/// The most that the outbox may hold.
+struct BudgetOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "The most bytes that the outbox may hold on disk, such as 500MB or 2GiB, at least 16MiB. At the limit appends are refused, and delivered events are pruned before their time. Default: none.",
+      valueName: "size"),
+    transform: SizeArgument.parse)
+  var maxBytes: Int64?
 }
 
 /// How long it waits, as durations such as 500ms, 2s, 5m.

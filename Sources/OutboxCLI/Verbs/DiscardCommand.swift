@@ -50,6 +50,7 @@ struct DiscardCommand: AsyncParsableCommand {
       return filter
     }
     try await outbox.withOutbox { outbox in
+      try await outbox.requireDataSources(filter.names(ranges))
       var count = 0
       if dryRun || !yes {
         for filter in filters { count += try await outbox.countDeadLetters(matching: filter).count }

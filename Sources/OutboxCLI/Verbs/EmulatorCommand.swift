@@ -14,7 +14,7 @@ struct EmulatorCommand: AsyncParsableCommand {
     discussion: """
       It listens on this machine alone, and ends with SIGTERM or SIGINT. The first line of output says where, once it \
       listens. Any token is good, unless TINYBIRD_TOKEN or --token-file say which are. Without --database it forgets \
-      everything at its end.
+      everything at its end; with --counts-only it keeps no rows at all, so that millions of events fit in its memory.
 
         outbox emulator --port 8181 --database emulator.sqlite
         export TINYBIRD_BASE_URL=http://127.0.0.1:8181
@@ -26,8 +26,15 @@ struct EmulatorCommand: AsyncParsableCommand {
   @OptionGroup var storage: EmulatorStorageOptions
   @OptionGroup var format: FormatOptions
 
+  func validate() throws {
+    guard !listening.countsOnly || storage.database == nil else {
+      throw ValidationError("--counts-only and --database exclude each other")
+    }
+  }
+
   func run() async throws {
-    let emulator = try EventsAPIEmulator(try listening.configuration(storage: storage.storage))
+    let kept: EventsAPIEmulator.Storage = listening.countsOnly ? .counting(eventIDMember: nil) : storage.storage
+    let emulator = try EventsAPIEmulator(try listening.configuration(storage: kept))
     if let path = listening.certificate, let pem = emulator.certificatePEM {
       do {
         try Data(pem.utf8).write(to: URL(filePath: path))
@@ -93,8 +100,12 @@ struct ListeningOptions: ParsableArguments {
   @Flag(help: "Never answer 429 by the documented rates.")
   var noRateLimits = false
 
+  @Flag(help: "Keep counts alone and no rows.")
+  var countsOnly = false
+
   var isEmpty: Bool {
     port == 0 && !tls && certificate == nil && script == nil && tokenFile == nil && !noRateLimits
+      && !countsOnly
   }
 
   func validate() throws {

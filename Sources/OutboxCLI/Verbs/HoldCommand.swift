@@ -48,11 +48,8 @@ struct DataSourceNames: ParsableArguments {
 
   /// The names, checked: a command for several either finds all of them or does nothing.
   func resolve(in outbox: Outbox) async throws -> [DataSourceName] {
-    let known = try await outbox.status().dataSources.map(\.dataSource)
-    if all { return known }
-    if let unknown = names.first(where: { !known.contains($0) }) {
-      throw Failure(.notFound, "the outbox has no data source '\(unknown)'; 'outbox status' lists those that it has")
-    }
+    if all { return try await outbox.status().dataSources.map(\.dataSource) }
+    try await outbox.requireDataSources(names)
     return names
   }
 }

@@ -39,6 +39,7 @@ struct ListCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await outbox.withOutbox { outbox in
+      try await outbox.requireDataSources(ranges.map(\.dataSource))
       let ranges = try await rangesToList(in: outbox)
       let states = state.isEmpty ? Set(RangeState.allCases) : Set(state)
       var printer = EventPrinter(isJSON: format.json)
@@ -111,7 +112,8 @@ private struct EventPrinter {
     for event in events {
       table.add(
         .init(event.address.description), .init(event.state.rawValue, event.state.colour),
-        .init(event.committedAt.map { Humane.time($0) } ?? "-"), .init(event.json ?? "cannot be read", .dim))
+        .init(event.committedAt.map { Humane.time($0) } ?? "-"),
+        .init(event.json ?? (event.isErased ? "erased" : "cannot be read"), .dim))
     }
     guard !table.rows.isEmpty else { return [] }
     let lines = table.lines(width: Terminal.output.width, paint: Terminal.output.paint)
@@ -143,6 +145,7 @@ extension EventRecord {
       "committed_at": .time(committedAt),
       "settled_at": .time(settledAt),
       "next_attempt_at": .time(nextAttemptAt),
+      "erased": .bool(isErased),
       "event": .raw(json),
     ]
   }

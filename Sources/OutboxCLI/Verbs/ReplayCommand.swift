@@ -56,6 +56,7 @@ struct ReplayCommand: AsyncParsableCommand {
   func run() async throws {
     let filters = delivered ? [] : try filter.filters(ranges)
     try await outbox.withOutbox { outbox in
+      try await outbox.requireDataSources(filter.names(ranges))
       var report = ReplayReport()
       for range in delivered ? ranges.joined() : [] {
         report += dryRun ? try await outbox.resendable(range) : try await outbox.resend(range)

@@ -25,6 +25,7 @@ struct ShowCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await outbox.withOutbox { outbox in
+      try await outbox.requireDataSources([address.dataSource])
       guard let event = try await outbox.events(in: address, limit: 1).first else {
         throw Failure(.notFound, "there is no event \(address): it was never appended, or it was pruned")
       }
@@ -60,7 +61,7 @@ struct EventPage {
     ]
     lines += ["committed", "settled", "next attempt"].lines(
       [event.committedAt, event.settledAt, event.nextAttemptAt], now)
-    lines += ["", event.json.map(DisplayWidth.harmless) ?? "The event cannot be read: its chunk is damaged."]
+    lines += ["", event.json.map(DisplayWidth.harmless) ?? event.absence]
     if let letter {
       lines += ["", paint("DEAD LETTER", .bold)] + letter.explanation(now: now)
       if letter.repairedAt != nil { lines += ["repaired as:", DisplayWidth.harmless(letter.json)] }
@@ -77,6 +78,13 @@ struct EventPage {
         .init(attempt.status.map { "\($0)" } ?? "none"), .init(attempt.verdict), .init(attempt.answer ?? ""))
     }
     return lines + [""] + table.lines(width: width, paint: paint)
+  }
+}
+
+extension EventRecord {
+  /// Why there is nothing to show.
+  fileprivate var absence: String {
+    isErased ? "The event was erased." : "The event cannot be read: its chunk is damaged."
   }
 }
 

@@ -37,7 +37,7 @@ struct StatusReport {
 
   func lines(width: Int, paint: Paint) -> [String] {
     let deliverer = status.delivererProcessID.map { "process \($0) delivers" } ?? "nobody delivers"
-    var lines = ["\(paint(status.path, .bold)): \(Humane.bytes(status.fileBytes)), \(deliverer)"]
+    var lines = ["\(paint(DisplayWidth.harmless(status.path), .bold)): \(Humane.bytes(status.fileBytes)), \(deliverer)"]
     guard !status.dataSources.isEmpty else { return lines + ["no event was appended yet"] }
     let words = status.dataSources.map { LaneWords($0, now: now, options: options) }
     lines += [""] + table(words).lines(width: width, paint: paint)
@@ -104,6 +104,7 @@ struct StatusReport {
       remarks.append(
         "\(name): \(Humane.count(source.batchesWithWarnings, "delivered batch", "delivered batches")) whose counts do not match what was sent, or with rows in quarantine"
       )
+      remarks.append("  when you have looked: \(options.command("acknowledge", name))")
     }
     if source.possibleDuplicates > 0 {
       remarks += [
@@ -122,8 +123,25 @@ struct StatusReport {
   }
 
   private var generalRemarks: [String] {
-    guard status.pendingEvents > 0, status.delivererProcessID == nil else { return [] }
-    return ["nobody delivers: \(options.command("deliver"))"]
+    var remarks: [String] = []
+    if let takenAt = status.backupTakenAt {
+      remarks.append(
+        "this is a backup of \(Humane.time(takenAt)): \(Humane.count(status.pendingEvents, "pending event")) may have been delivered since, and will be sent again"
+      )
+    }
+    if status.space.isDiskFull {
+      remarks.append("the disk was found full: appends are refused until there is room; everything else goes on")
+    }
+    if !status.space.logReaders.isEmpty {
+      let processes = status.space.logReaders.map { "\($0)" }.joined(separator: ", ")
+      remarks.append(
+        "the log has \(Humane.bytes(status.space.logBytes)) and cannot be folded into the file: an old state is read by process \(processes)"
+      )
+    }
+    if status.pendingEvents > 0, status.delivererProcessID == nil {
+      remarks.append("nobody delivers: \(options.command("deliver"))")
+    }
+    return remarks
   }
 }
 
@@ -138,6 +156,12 @@ extension OutboxStatus {
       "id": .string(id.uuidString.lowercased()),
       "format_version": .integer(formatVersion),
       "file_bytes": .integer(fileBytes),
+      "free_bytes": .integer(space.freeBytes),
+      "log_bytes": .integer(space.logBytes),
+      "log_reader_pids": .array(space.logReaders.map { .integer($0) }),
+      "reserve_bytes": .integer(space.reserveBytes),
+      "disk_full": .bool(space.isDiskFull),
+      "backup_taken_at": .time(backupTakenAt),
       "deliverer_pid": .integer(delivererProcessID),
       "appended_events": sum { $0.appendedEvents },
       "pending_events": sum { $0.pendingEvents },

@@ -18,12 +18,7 @@ struct VerifyCommand: AsyncParsableCommand {
   func run() async throws {
     let report = try await outbox.withOutbox { outbox in
       do {
-        return try await outbox.verify { checked, total in
-          Console.progress {
-            let percent = total > 0 ? checked * 100 / total : 100
-            return "\(Humane.count(checked)) of \(Humane.count(total, "event")) checked (\(percent) %)"
-          }
-        }
+        return try await outbox.verify(progress: Console.progressOfChecking)
       } catch let error as OutboxError where error.code == .damaged {
         // Damage that SQLite cannot read past is what was looked for.
         var report = VerifyReport()
@@ -39,6 +34,16 @@ struct VerifyCommand: AsyncParsableCommand {
         report.lines(width: Terminal.output.width, paint: Terminal.output.paint).joined(separator: "\n"))
     }
     guard report.isSound else { throw ExitCode.problemsFound }
+  }
+}
+
+extension Console {
+  /// Events that were checked, of those there are.
+  static func progressOfChecking(_ checked: Int, _ total: Int) {
+    progress {
+      let percent = total > 0 ? Int(Double(checked) / Double(total) * 100) : 100
+      return "\(Humane.count(checked)) of \(Humane.count(total, "event")) checked (\(percent) %)"
+    }
   }
 }
 
@@ -83,6 +88,7 @@ extension VerifyReport {
             "dead_events": .integer(sums.dead),
             "discarded_events": .integer(sums.discarded),
             "damaged_events": .integer(sums.damaged),
+            "pruned_events": .integer(sums.pruned),
             "dead_letters": .integer(sums.deadLetters),
           ]
         }),

@@ -68,6 +68,7 @@ struct ChunkAppender {
   private func open(_ name: DataSourceName) throws -> Lane {
     let known = try transaction.connection.firstRow(SQL.selectSequence, name.rawValue) { ($0.int64(0), $0.int64(1)) }
     if let (id, next) = known {
+      try check(next, follows: id)
       return Lane(id: id, nextSequence: next, chunkSequence: next)
     }
     let count = try transaction.connection.firstInteger(SQL.countDataSources) ?? 0
@@ -79,6 +80,19 @@ struct ChunkAppender {
     }
     let id = try transaction.connection.firstInteger(SQL.insertDataSource, name.rawValue) ?? 0
     return Lane(id: id, nextSequence: 1, chunkSequence: 1)
+  }
+
+  /// A next number that lies within what is stored would give an address twice.
+  private func check(_ next: Int64, follows dataSource: Int64) throws {
+    let low = try SequenceKey(dataSource: dataSource, sequence: 0).stored
+    let high = try SequenceKey(dataSource: dataSource, sequence: SequenceKey.maximumSequence).stored
+    let end = try transaction.connection.firstRow(SQL.selectLastChunkHeader, low, high) { row in
+      let first = SequenceKey(stored: row.int64(0)).sequence
+      return first + (row.eventCount(1, from: first) ?? 1)
+    }
+    guard next >= max(1, end ?? 1), next <= SequenceKey.maximumSequence + 1 else {
+      throw SQLiteRow.damage("\(next) as the next sequence number, and events up to \((end ?? 1) - 1)")
+    }
   }
 
   private func writeChunk(_ lane: inout Lane) throws {
@@ -106,10 +120,13 @@ struct ChunkAppender {
 
   private func insert(_ bytes: [UInt8], crc32: UInt32, _ lane: Lane) throws {
     let key = try SequenceKey(dataSource: lane.id, sequence: lane.chunkSequence)
+    let place = ChunkPlace(
+      key: key.stored, eventCount: Int64(lane.waitingEvents), committedAt: transaction.now.milliseconds)
+    let checksum = place.checksum(with: crc32, byteCount: bytes.count)
     try transaction.outboxID.withBytes { outboxID in
       try bytes.withUnsafeBytes { payload in
         try transaction.connection.execute(
-          SQL.insertChunk, key.stored, lane.waitingEvents, bytes.count, crc32, BorrowedBlob(bytes: outboxID),
+          SQL.insertChunk, key.stored, lane.waitingEvents, bytes.count, checksum, BorrowedBlob(bytes: outboxID),
           transaction.now.milliseconds, BorrowedBlob(bytes: payload))
       }
     }

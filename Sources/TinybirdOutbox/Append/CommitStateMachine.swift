@@ -16,16 +16,22 @@ struct CommitStateMachine {
   /// One append that is larger is taken when nothing else waits.
   let maximumWaitingBytes: Int
 
-  private var queue: [ID] = []
+  /// The most bytes of appends that one commit takes, so that the log grows in known steps.
+  ///
+  /// One append that is larger is a commit of its own.
+  let maximumCommitBytes: Int
+
+  private var queue = Deque<ID>()
   private var suspended = Deque<ID>()
   private var byteCounts: [ID: Int] = [:]
   private var group: [ID] = []
   private var isCommitting = false
-  private var isClosed = false
+  private(set) var isClosed = false
   private(set) var waitingBytes = 0
 
-  init(maximumWaitingBytes: Int) {
+  init(maximumWaitingBytes: Int, maximumCommitBytes: Int) {
     self.maximumWaitingBytes = maximumWaitingBytes
+    self.maximumCommitBytes = maximumCommitBytes
   }
 
   enum EnqueueAction: Equatable {
@@ -55,10 +61,15 @@ struct CommitStateMachine {
     return .startCommit
   }
 
-  /// The writer takes everything that is queued as one commit.
+  /// The writer takes what is queued as one commit, in its order, as far as the limit goes.
   mutating func takeGroup() -> [ID] {
-    group = queue
-    queue = []
+    var bytes = 0
+    while let next = queue.first {
+      let more = byteCounts[next] ?? 0
+      guard group.isEmpty || more == 0 || bytes + more <= maximumCommitBytes else { break }
+      bytes += more
+      group.append(queue.removeFirst())
+    }
     return group
   }
 

@@ -30,10 +30,13 @@ final class Committer: Sendable {
   private let thread: ThreadExecutor
   private let writer: StoreWriter
 
-  init(writer: StoreWriter, thread: ThreadExecutor, maximumWaitingBytes: Int) {
+  init(writer: StoreWriter, thread: ThreadExecutor, maximumWaitingBytes: Int, maximumCommitBytes: Int) {
     self.writer = writer
     self.thread = thread
-    state = Mutex(State(machine: CommitStateMachine(maximumWaitingBytes: maximumWaitingBytes)))
+    state = Mutex(
+      State(
+        machine: CommitStateMachine(
+          maximumWaitingBytes: maximumWaitingBytes, maximumCommitBytes: maximumCommitBytes)))
   }
 
   /// Returns once the events are synced to disk.
@@ -76,6 +79,9 @@ final class Committer: Sendable {
     for entry in refused { entry.fail(Self.closedError) }
   }
 
+  /// How many wait for a commit that has not begun.
+  var waitingCount: Int { state.withLock { $0.entries.count } }
+
   static let closedError = OutboxError(.closed, "the outbox was closed; nothing was stored. Open it again")
 
   private func nextID() -> CommitStateMachine.ID {
@@ -93,7 +99,7 @@ final class Committer: Sendable {
       return action
     }
     switch action {
-    case .startCommit: thread.enqueue { self.commitUntilIdle() }
+    case .startCommit: thread.enqueue { self.commitNext() }
     case .wait, .suspend: break
     case .refuse: entry.fail(Self.closedError)
     }
@@ -106,18 +112,25 @@ final class Committer: Sendable {
     if case .append(_, let continuation)? = entry { continuation.resume(throwing: CancellationError()) }
   }
 
-  /// On the writer's thread: one commit after the other until nobody waits.
-  private func commitUntilIdle() {
-    var next = CommitStateMachine.GroupEndedAction.commitAgain
-    while next == .commitAgain {
-      let group = state.withLock { state in
-        state.machine.takeGroup().compactMap { state.entries.removeValue(forKey: $0) }
-      }
-      // The thread is the writer's executor, so that this is the actor's own turn.
-      writer.assumeIsolated { $0.commit(group) }
-      next = state.withLock { $0.machine.groupEnded() }
-      // Between two commits is the moment at which a checkpoint holds up nobody's fsync.
-      writer.assumeIsolated { $0.checkpointIfDue() }
+  /// On the writer's thread: one commit, and where somebody waits behind it the next in a turn of its own, so that what
+  /// else the writer has to do gets its turn too.
+  ///
+  /// After a close the next turn is the end of the writer: what is queued is committed before.
+  private func commitNext() {
+    var (isWaitedFor, isClosed) = commitGroup()
+    while isWaitedFor, isClosed { (isWaitedFor, isClosed) = commitGroup() }
+    if isWaitedFor { thread.enqueue { self.commitNext() } }
+  }
+
+  private func commitGroup() -> (isWaitedFor: Bool, isClosed: Bool) {
+    let group = state.withLock { state in
+      state.machine.takeGroup().compactMap { state.entries.removeValue(forKey: $0) }
     }
+    // The thread is the writer's executor, so that this is the actor's own turn.
+    writer.assumeIsolated { $0.commit(group) }
+    let next = state.withLock { ($0.machine.groupEnded() == .commitAgain, $0.machine.isClosed) }
+    // Between two commits is the moment at which a checkpoint holds up nobody's fsync.
+    writer.assumeIsolated { $0.checkpointIfDue() }
+    return next
   }
 }

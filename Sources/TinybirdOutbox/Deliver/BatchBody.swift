@@ -22,10 +22,10 @@ struct BatchBody {
         next = slice.sequences.upperBound + 1
       }
     case .replay:
-      var page = try await read { try $0.replayPage(of: batch.id, after: 0) }
+      var page = try await read { try $0.replayPage(of: batch, in: dataSource, after: 0) }
       while let last = page.lastKey {
         sink.append(page.bytes)
-        page = try await read { try $0.replayPage(of: batch.id, after: last) }
+        page = try await read { try $0.replayPage(of: batch, in: dataSource, after: last) }
       }
     }
     return sink.finish()
@@ -52,12 +52,14 @@ private struct BodySink: ~Copyable {
   private var compressor: GzipCompressor?
   private var plain = ByteBuffer()
   private var isEmpty = true
+  /// What the ledger says of a batch's size is not trusted with more memory than a request may have.
+  private static let maximumReserve = 10_000_000
 
   init(compressionLevel: Int?, byteCount: Int) throws {
     if let compressionLevel {
       compressor = try GzipCompressor(level: compressionLevel)
     } else {
-      plain.reserveCapacity(byteCount)
+      plain.reserveCapacity(min(byteCount, Self.maximumReserve))
     }
   }
 
@@ -94,14 +96,62 @@ extension StoreSnapshot {
   /// The dead letters of a replay behind `key`, about a mebibyte of them.
   ///
   /// No last key: there are no more.
-  func replayPage(of batch: Batch.ID, after key: Int64) throws -> ReplayPage {
+  ///
+  /// A dead letter must be what its chunk holds, or what an operator made of it.
+  func replayPage(of batch: Batch, in dataSource: Int64, after key: Int64) throws -> ReplayPage {
     var page = ReplayPage(bytes: [], lastKey: nil)
-    try connection.forEachRow(SQL.selectReplaying, batch, key) { row in
+    var cursor = EventCursor(chunks: chunks)
+    try connection.forEachRow(SQL.selectReplaying, batch.id, key) { row in
+      let place = SequenceKey(stored: row.int64(0))
+      guard place.dataSource == dataSource, batch.sequences.contains(place.sequence) else {
+        throw SQLiteRow.damage("a dead letter of another place in batch \(batch.id)")
+      }
+      let isTrue =
+        if row.isNull(2) {
+          try cursor.event(place).elementsEqual(row.bytes(1))
+        } else {
+          Repair(key: row.int64(0), at: row.time(2)).isTrue(row.bytes(1), checksum: row.optionalInt64(3))
+        }
+      guard isTrue else {
+        throw ChunkTable.Damage(
+          sequences: place.sequence...place.sequence,
+          what: "the dead letter is not what was appended, or what it was repaired to")
+      }
       row.withBytes(1) { page.bytes += $0 }
       page.bytes.append(UInt8(ascii: "\n"))
       page.lastKey = row.int64(0)
       return page.bytes.count < EventPacker.maximumChunkBytes
     }
     return page
+  }
+}
+
+/// Single events in the order of their keys, with each chunk read and checked once.
+private struct EventCursor {
+  let chunks: ChunkTable
+  private var dataSource: Int64 = 0
+  /// The events that are left of the current chunk.
+  private var sequences: Range<Int64> = 0..<0
+  private var bytes: ArraySlice<UInt8> = []
+
+  init(chunks: ChunkTable) {
+    self.chunks = chunks
+  }
+
+  /// Throws ``ChunkTable/Damage`` where the chunk cannot be trusted.
+  mutating func event(_ place: SequenceKey) throws -> ArraySlice<UInt8> {
+    if dataSource != place.dataSource || !sequences.contains(place.sequence) {
+      let slice = try chunks.slice(from: place.sequence, upTo: SequenceKey.maximumSequence, in: place.dataSource)
+      dataSource = place.dataSource
+      sequences = Range(slice.sequences)
+      bytes = slice.bytes[...]
+    }
+    while true {
+      let line = bytes.prefix { $0 != UInt8(ascii: "\n") }
+      let sequence = sequences.lowerBound
+      bytes = bytes.dropFirst(line.count + 1)
+      sequences = (sequence + 1)..<sequences.upperBound
+      if sequence == place.sequence { return line }
+    }
   }
 }

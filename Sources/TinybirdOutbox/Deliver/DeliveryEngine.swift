@@ -17,18 +17,47 @@ struct DeliveryEngine: Sendable {
 
   let file: OutboxFile
   let dependencies: LaneDependencies
+  let housekeeper: Housekeeper
   let wakeup: Wakeup
 
   /// Waits for the right to deliver, then delivers until the goal is reached, or the task is cancelled.
   func run(until goal: Goal, whileWaiting: @Sendable (Int64?) -> Void) async throws {
     guard let lock = try await acquireLock(whileWaiting) else { return }
     defer { withExtendedLifetime(lock) {} }
-    try await dependencies.committer.perform { transaction in
-      _ = try Ledger(transaction: transaction).recoverInterrupted()
-      try transaction.connection.execute(SQL.replaceMeta, "holder_pid", currentProcessID())
+    guard try await takeOver() else { return }
+    let damage = await withTaskGroup(of: Void.self) { group in
+      group.addTask { await housekeeper.run() }
+      let damage = await withDiscardingTaskGroup { lanes in await supervise(until: goal, &lanes) }
+      group.cancelAll()
+      return damage
     }
-    await withDiscardingTaskGroup { lanes in await supervise(until: goal, &lanes) }
     _ = try? await dependencies.committer.perform { try $0.connection.execute(SQL.deleteMeta, "holder_pid") }
+    if let damage { throw damage }
+  }
+
+  /// Writes down that this process delivers, and what was under way when the last one ended.
+  ///
+  /// A fault of the disk, or somebody's long transaction, is waited out: it heals without a restart. Returns false where
+  /// it was stopped before.
+  private func takeOver() async throws -> Bool {
+    while !Task.isCancelled, !dependencies.stopping.isSet {
+      do {
+        let limits = dependencies.settings.limits
+        let doubted = try await dependencies.committer.perform { transaction in
+          let doubted = try transaction.doubtIfRestored(limits: limits)
+          _ = try Ledger(transaction: transaction).recoverInterrupted()
+          try transaction.connection.execute(SQL.replaceMeta, "holder_pid", currentProcessID())
+          return doubted
+        }
+        if let doubted { dependencies.logger.warnOfRestoring(doubted, file) }
+        return true
+      } catch let error as OutboxError where [.busy, .diskFull, .inputOutput].contains(error.code) {
+        dependencies.logger.warning(
+          "delivery cannot begin yet; it is tried again", metadata: ["outbox.error": "\(error.message)"])
+        await wakeup.wait(until: .now + .seconds(1))
+      }
+    }
+    return false
   }
 
   private func acquireLock(_ whileWaiting: @Sendable (Int64?) -> Void) async throws -> DeliveryLock? {
@@ -47,39 +76,61 @@ struct DeliveryEngine: Sendable {
     return nil
   }
 
-  private func supervise(until goal: Goal, _ group: inout DiscardingTaskGroup) async {
+  /// Returns what keeps events from being delivered that no retry mends: damage of the file.
+  private func supervise(until goal: Goal, _ group: inout DiscardingTaskGroup) async -> OutboxError? {
     var lanes: [Int64: Lane] = [:]
     var seenVersion: Int64?
+    var damage: OutboxError?
     while !Task.isCancelled, !dependencies.stopping.isSet {
       do {
         let version = try await dependencies.reader.dataVersion()
         if version != seenVersion {
-          try await refresh(&lanes, &group)
+          let isUpToDate = try await refresh(&lanes, &group)
           // Only now: after a refresh that failed the next look must not pass over what it missed.
-          seenVersion = version
+          seenVersion = isUpToDate ? version : nil
         }
+        damage = nil
         if goal == .empty, await isFinished(lanes) { break }
       } catch {
         dependencies.logger.warning(
           "the outbox could not be read; it is tried again", metadata: ["outbox.error": "\(error)"])
+        damage = error.code == .damaged ? error : nil
+        if goal == .empty, damage != nil, await isFinished(lanes) { break }
       }
       await wakeup.wait(until: .now + Self.pollInterval)
     }
     for lane in lanes.values { await lane.stop() }
+    guard damage == nil else { return damage }
+    for lane in lanes.values {
+      if let damage = await lane.damage { return damage }
+    }
+    return nil
   }
 
   /// New data sources get a lane; the others learn what has changed.
-  private func refresh(_ lanes: inout [Int64: Lane], _ group: inout DiscardingTaskGroup) async throws {
+  ///
+  /// One whose batches cannot be read does not keep the others waiting. Returns whether every lane knows what there is.
+  private func refresh(
+    _ lanes: inout [Int64: Lane], _ group: inout DiscardingTaskGroup
+  ) async throws(OutboxError) -> Bool {
+    var failure: OutboxError?
+    var isUpToDate = true
     for record in try await dependencies.reader.read({ try $0.lanes() }) {
       if let lane = lanes[record.id] {
-        await lane.update(record)
+        if await !lane.update(record) { isUpToDate = false }
         continue
       }
-      let batches = try await dependencies.reader.read { try $0.pendingBatches(of: record.id) }
-      let lane = Lane(record, batches: batches, dependencies)
-      lanes[record.id] = lane
-      group.addTask { await lane.run() }
+      do {
+        let batches = try await dependencies.reader.read { try $0.pendingBatches(of: record.id) }
+        let lane = Lane(record, batches: batches, dependencies)
+        lanes[record.id] = lane
+        group.addTask { await lane.run() }
+      } catch {
+        failure = error
+      }
     }
+    if let failure { throw failure }
+    return isUpToDate
   }
 
   private func isFinished(_ lanes: [Int64: Lane]) async -> Bool {

@@ -22,29 +22,47 @@ final class DeliveryLock: Sendable {
 
   /// Whether some process delivers now.
   static func isHeld(_ file: OutboxFile) -> Bool {
-    let descriptor = open(file.lockPath, O_RDWR | O_CLOEXEC)
+    let descriptor = retryingInterrupted { open(file.lockPath, O_RDWR | O_CLOEXEC | O_NOFOLLOW) }
     guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     // Shared: two processes that look do not see each other.
-    return flock(descriptor, LOCK_SH | LOCK_NB) != 0
+    return retryingInterrupted { flock(descriptor, LOCK_SH | LOCK_NB) } != 0
   }
 
   /// The lock, or nil while another process has it.
   static func tryAcquire(_ file: OutboxFile) throws(OutboxError) -> DeliveryLock? {
-    let descriptor = open(file.lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else {
-      throw OutboxError(.notWritable, "cannot open the lock file \(file.lockPath): \(systemMessage())")
-    }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      let isHeld = errno == EWOULDBLOCK
-      let message = systemMessage()
+    while true {
+      let descriptor = retryingInterrupted {
+        open(file.lockPath, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+      }
+      guard descriptor >= 0 else {
+        throw OutboxError(.notWritable, "cannot open the lock file \(file.lockPath): \(systemMessage())")
+      }
+      guard retryingInterrupted({ flock(descriptor, LOCK_EX | LOCK_NB) }) == 0 else {
+        let isHeld = errno == EWOULDBLOCK
+        let message = systemMessage()
+        close(descriptor)
+        if isHeld { return nil }
+        throw OutboxError(.notWritable, "cannot lock \(file.lockPath): \(message)")
+      }
+      if isNamed(descriptor, file.lockPath) { return DeliveryLock(descriptor: descriptor) }
       close(descriptor)
-      if isHeld { return nil }
-      throw OutboxError(.notWritable, "cannot lock \(file.lockPath): \(message)")
     }
-    return DeliveryLock(descriptor: descriptor)
+  }
+
+  /// Whether an open file is still the one of that name: a lock on a file that was deleted excludes nobody.
+  private static func isNamed(_ descriptor: Int32, _ path: String) -> Bool {
+    var (opened, named) = (stat(), stat())
+    return fstat(descriptor, &opened) == 0 && stat(path, &named) == 0
+      && opened.st_ino == named.st_ino && opened.st_dev == named.st_dev
   }
 }
 
 /// The number of this process.
 func currentProcessID() -> Int64 { Int64(getpid()) }
+
+/// Whether there is a process of that number, whoever's it is.
+func isProcessAlive(_ id: Int64) -> Bool {
+  guard id > 0, let id = pid_t(exactly: id) else { return false }
+  return kill(id, 0) == 0 || errno == EPERM
+}

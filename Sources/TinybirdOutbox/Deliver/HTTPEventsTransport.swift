@@ -58,6 +58,7 @@ final class HTTPEventsTransport: EventsTransport {
     return await withTaskGroup(of: Outcome?.self) { group in
       group.addTask { await self.exchange(request, progress) }
       group.addTask { [requestTimeout] in
+        // It throws where it is cancelled alone: then the exchange has ended, and nobody looks at this.
         try? await Task.sleep(for: requestTimeout)
         return nil
       }

@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import Logging
 internal import NIOCore
 
@@ -33,7 +34,16 @@ actor Lane {
   private var commandCount: Int64
   /// Grows with each change of the batches by this lane: what was read before it is stale.
   private var changeCount = 0
+  /// Readings of the batches that are under way: until they have ended nobody knows whether something is left.
+  private var reloadCount = 0
+  /// A command, or another's work, was not taken in yet.
+  private var isStale = false
+  /// Answers that wait until those judged before them are written down.
+  private var isSettling = false
+  private var settlers = Deque<CheckedContinuation<Void, Never>>()
   private var graceEnds: ContinuousClock.Instant?
+  /// Why the lane has stopped for good: the file is damaged where its ledger is.
+  private(set) var damage: OutboxError?
   /// The token of the last request, in memory alone, and when it was asked for.
   private var lastToken: (token: Token, at: ContinuousClock.Instant)?
 
@@ -86,14 +96,19 @@ actor Lane {
   }
 
   /// Takes in what the outbox says of this lane now.
-  func update(_ record: LaneRecord) async {
-    if record.commandCount != commandCount { await reload() }
+  ///
+  /// Returns false where it could not be read whole: it is to be told again.
+  func update(_ record: LaneRecord) async -> Bool {
+    if isStale || record.commandCount != commandCount { await reload() }
     if record.hasUnbatched { machine.appended() }
     wakeup.signal()
+    return !isStale || damage != nil
   }
 
   /// Nothing is left to send, or nothing may be sent.
-  var isFinished: Bool { machine.isDrained || machine.isHeldAndIdle(now: dependencies.now) }
+  var isFinished: Bool {
+    damage != nil || (reloadCount == 0 && (machine.isDrained || machine.isHeldAndIdle(now: dependencies.now)))
+  }
 
   private func wait(until: LaneTime?) async {
     let next = until.map { dependencies.start + $0 }
@@ -118,19 +133,27 @@ actor Lane {
   ///
   /// What the lane itself changes meanwhile makes the reading stale, so that it is read again.
   private func reload() async {
+    isStale = true
+    reloadCount += 1
+    defer { reloadCount -= 1 }
     for _ in 0..<Self.maximumReloads {
       let mark = changeCount
       let id = id
       do {
         let (record, batches) = try await dependencies.reader.read { snapshot in
-          (try snapshot.lanes().first { $0.id == id }, try snapshot.pendingBatches(of: id))
+          (try snapshot.lane(id), try snapshot.pendingBatches(of: id))
         }
-        guard let record else { return }
+        guard let record else {
+          _ = stop(for: SQLiteRow.damage("no data source \(id), whose events are being delivered"))
+          return
+        }
         guard mark == changeCount else { continue }
         machine.reload(record, batches: batches, now: dependencies.now, wallNow: .now)
         commandCount = record.commandCount
+        isStale = false
         return
       } catch {
+        if stop(for: error) { return }
         dependencies.logger.warning(
           "a lane could not be read; it is read again",
           metadata: metadata(["outbox.error": "\(error.shortDescription)"]))
@@ -149,9 +172,9 @@ actor Lane {
       try await dependencies.committer.perform { try Ledger(transaction: $0).markSending(batch.id) }
       return true
     } catch {
-      warn("a batch could not be marked as being sent", error, batch)
+      if !stop(for: error) { warn("a batch could not be marked as being sent", error, batch) }
       machine.startFailed(batch.id, now: dependencies.now)
-      if (error as? OutboxError)?.code == .conflict { await reload() }
+      if (error as? OutboxError)?.code == .conflict { await reload(after: batch) }
       return false
     }
   }
@@ -171,7 +194,7 @@ actor Lane {
       machine.formed(batch, mark: mark)
       return batch
     } catch {
-      warn("a batch could not be formed", error, nil)
+      if !stop(for: error) { warn("a batch could not be formed", error, nil) }
       machine.formingFailed(now: dependencies.now)
       return nil
     }
@@ -192,7 +215,7 @@ actor Lane {
     } catch let damage as ChunkTable.Damage {
       await isolateDamage(batch, damage)
     } catch {
-      warn("a batch could not be read", error, batch)
+      if !stop(for: error) { warn("a batch could not be read", error, batch) }
       await settle(
         batch, .noAnswer(.notSent(.other)), nil, sentBytes: 0, startedAt: startedAt, latency: begin.duration(to: .now))
     }
@@ -224,9 +247,26 @@ actor Lane {
       sentBytes: sentBytes, startedAt: startedAt, latency: latency, status: outcome.status, verdict: verdict.name,
       answer: outcome.excerpt(token: token))
     report(settlement, status: outcome.status, batch)
-    guard let parts = await commit(settlement, attempt, batch) else { return }
-    changeCount += 1
-    machine.settled(settlement, parts: parts)
+    // One after the other, as they were judged: what a later answer says of the lane must not be overwritten by an
+    // earlier one whose commit had to be tried again.
+    await waitToSettle()
+    if let parts = await commit(settlement, attempt, batch) {
+      changeCount += 1
+      machine.settled(settlement, parts: parts)
+    }
+    letNextSettle()
+  }
+
+  private func waitToSettle() async {
+    guard isSettling else {
+      isSettling = true
+      return
+    }
+    await withCheckedContinuation { settlers.append($0) }
+  }
+
+  private func letNextSettle() {
+    if let next = settlers.popFirst() { next.resume() } else { isSettling = false }
   }
 
   /// An answer is never thrown away: the ledger is written as soon as it can be.
@@ -246,6 +286,11 @@ actor Lane {
         await reload()
         return nil
       } catch {
+        guard !stop(for: error) else {
+          // The ledger still says that it is being sent: the next start takes it for maybe inserted.
+          machine.abandoned(batch.id)
+          return nil
+        }
         warn("an answer could not be written down; it is tried again", error, batch)
         failures += 1
         let delay = dependencies.settings.retryPolicy.delay(failures: failures, fraction: .random(in: 0..<1))
@@ -270,12 +315,37 @@ actor Lane {
         try Ledger(transaction: $0).setDamagedApart(batch.id, lost, of: id)
       }
       machine.abandoned(batch.id)
+      changeCount += 1
+      await reload()
     } catch {
-      warn("damaged events could not be set apart", error, batch)
+      if !stop(for: error) { warn("damaged events could not be set apart", error, batch) }
       machine.startFailed(batch.id, now: dependencies.now)
+      await reload(after: batch)
     }
-    changeCount += 1
+  }
+
+  /// Reads the ledger anew after it had something else to say of a batch.
+  ///
+  /// Where it still lists that one, it contradicts itself: to try again at once would go round in a circle.
+  private func reload(after batch: Batch) async {
     await reload()
+    machine.startFailed(batch.id, now: dependencies.now)
+  }
+
+  /// A damaged ledger does not heal, and to send on without it would send the same again and again.
+  ///
+  /// Returns whether that is the error. The other lanes go on.
+  private func stop(for error: any Error) -> Bool {
+    guard let error = error as? OutboxError, error.code == .damaged else { return false }
+    if damage == nil {
+      dependencies.logger.error(
+        "delivery of a data source has stopped, because the outbox file is damaged; see `outbox doctor`",
+        metadata: metadata(["outbox.error": "\(error.message)"]))
+    }
+    damage = error
+    machine.stop()
+    dependencies.didChange()
+    return true
   }
 
   // MARK: Telling

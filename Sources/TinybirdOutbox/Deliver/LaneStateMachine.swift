@@ -226,8 +226,7 @@ struct LaneStateMachine {
   /// An operator's command changed the lane, or its batches.
   mutating func reload(_ record: LaneRecord, batches: [Batch], now: LaneTime, wallNow: WallTime) {
     func moment(_ time: WallTime) -> LaneTime {
-      let wait = Duration.milliseconds(time.milliseconds - wallNow.milliseconds)
-      return now + min(max(.zero, wait), settings.retryPolicy.maximumDelay)
+      now + min(max(.zero, time.duration(since: wallNow)), settings.retryPolicy.maximumDelay)
     }
     queue.synchronise(with: batches) { $0.nextAttemptAt.map(moment) }
     // What was appended since the record was read must not be forgotten; forming a batch finds out.

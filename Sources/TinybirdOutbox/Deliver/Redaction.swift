@@ -1,10 +1,13 @@
 /// Takes tokens out of an answer before it is stored: a 403 echoes the token that it refused.
 enum Redaction {
+  /// The longest excerpt that is stored, in bytes.
+  static let maximumBytes = 1024
+
   /// What stands in place of a token.
   static let mark = "[token]"
 
   /// An excerpt of `body` as text, without `token` and without anything else that looks like one, cut to
-  /// ``Ledger/maximumAnswerBytes``.
+  /// ``maximumBytes``.
   ///
   /// Nil where the body is empty.
   static func excerpt(_ body: [UInt8], token: Token?) -> String? {
@@ -12,7 +15,7 @@ enum Redaction {
     var bytes = body
     if let token { bytes = redacting(Array(token.value.utf8), in: bytes) }
     bytes = redactingTokenLikeWords(bytes)
-    return cut(String(decoding: bytes, as: UTF8.self), toBytes: Ledger.maximumAnswerBytes)
+    return cut(String(decoding: bytes, as: UTF8.self), toBytes: maximumBytes)
   }
 
   // Bytes, not characters: an accent behind a token would join its last letter, and hide the token from a search.

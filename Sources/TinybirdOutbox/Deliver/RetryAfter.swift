@@ -8,7 +8,7 @@ enum RetryAfter {
   static func parse(retryAfter: String?, rateLimitReset: String?, now: WallTime) -> Duration? {
     if let text = retryAfter?.trimmingWhitespace() {
       if let wait = seconds(text) { return wait }
-      if let date = httpDate(String(text)) { return max(.zero, .milliseconds(date.milliseconds - now.milliseconds)) }
+      if let date = httpDate(String(text)) { return max(.zero, date.duration(since: now)) }
     }
     return rateLimitReset.flatMap { seconds($0.trimmingWhitespace()) }
   }
@@ -25,6 +25,6 @@ enum RetryAfter {
     formatter.locale = Locale(identifier: "en_US_POSIX")
     formatter.timeZone = TimeZone(secondsFromGMT: 0)
     formatter.dateFormat = "EEE, dd MMM yyyy HH:mm:ss 'GMT'"
-    return formatter.date(from: text).map { WallTime(milliseconds: Int64($0.timeIntervalSince1970 * 1000)) }
+    return formatter.date(from: text).map { WallTime($0) }
   }
 }

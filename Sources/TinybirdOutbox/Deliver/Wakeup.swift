@@ -29,6 +29,7 @@ final class Wakeup: Sendable {
       return
     }
     await withTaskGroup(of: Void.self) { group in
+      // Whichever comes first; it throws where it was the other.
       group.addTask { try? await Task.sleep(until: deadline, clock: .continuous) }
       group.addTask { await self.waitForSignal() }
       await group.next()

@@ -36,10 +36,15 @@ extension Outbox {
     var after: Int64? = 0
     // In steps, so that a million dead letters hold nobody's commit up for long.
     while let key = after {
-      let step = try await committer.perform { [filter] in
-        try DeadLetterTable(transaction: $0).startReplay(
+      try writer.gate.requireRoom(for: "a replay")
+      let (doubted, step) = try await committer.perform { [filter] in
+        // In a restored backup every dead letter may have been replayed since.
+        let doubted = try $0.doubtIfRestored(limits: limits)
+        let step = try DeadLetterTable(transaction: $0).startReplay(
           matching: filter, after: key, mayDuplicate: mayDuplicate, limits: limits)
+        return (doubted, step)
       }
+      if let doubted { logger.warnOfRestoring(doubted, file) }
       report.events += step.report.events
       report.batches += step.report.batches
       report.leftBecauseMaybeInserted += step.report.leftBecauseMaybeInserted
@@ -53,7 +58,8 @@ extension Outbox {
   /// They stay delivered and are counted once; every row of them will be there twice unless the first was removed.
   /// Returns how many events that are.
   public func resend(_ range: AddressRange) async throws -> ReplayReport {
-    try await committer.perform { try Ledger(transaction: $0).resend(range) }
+    try writer.gate.requireRoom(for: "sending events once more")
+    return try await committer.perform { try Ledger(transaction: $0).resend(range) }
   }
 
   /// Throws dead letters away, for good.
@@ -112,8 +118,8 @@ extension Outbox {
     try await committer.perform { try Ledger(transaction: $0).command(.deliverNow, dataSource) }
   }
 
-  /// The limits of a replay's batches where the outbox has no delivery of its own.
-  private static let defaultLimits = BatchLimits(maximumBytes: 8_000_000, maximumEvents: 50_000)
+  /// The limits of batches where the outbox has no delivery of its own.
+  static let defaultLimits = BatchLimits(maximumBytes: 8_000_000, maximumEvents: 50_000)
 }
 
 extension Ledger {
@@ -144,19 +150,21 @@ extension Ledger {
     let chunks = ChunkTable(connection: transaction.connection, outboxID: transaction.outboxID)
     for delivered in try deliveredRanges(overlapping: range.sequences, of: id) {
       let part = delivered.clamped(to: range.sequences)
-      let byteCount = try chunks.byteCount(of: part, in: id)
-      // The operator's word makes duplicates of them, whatever becomes of the request.
-      try replace(part, of: id, with: .delivered, inserted: nil, uncertainAttempts: 1)
-      _ = try insert(
-        kind: .resend, dataSource: id, sequences: part, eventCount: part.count, byteCount: byteCount)
-      report.events += part.count
-      report.batches += 1
+      // What was erased since cannot be sent.
+      for (part, byteCount) in try chunks.unerased(part, in: id) {
+        // The operator's word makes duplicates of them, whatever becomes of the request.
+        try replace(part, of: id, with: .delivered, inserted: nil, uncertainAttempts: 1)
+        _ = try insert(
+          kind: .resend, dataSource: id, sequences: part, eventCount: part.count, byteCount: byteCount)
+        report.events += part.count
+        report.batches += 1
+      }
     }
     try transaction.connection.execute(SQL.bumpCommandCount, id)
     return report
   }
 
-  private func number(of dataSource: DataSourceName) throws -> Int64 {
+  func number(of dataSource: DataSourceName) throws -> Int64 {
     let found = try transaction.connection.firstInteger(SQL.selectSequence, dataSource.rawValue)
     guard let found else {
       throw OutboxError(
@@ -179,7 +187,7 @@ extension DeadLetterTable {
     let ledger = Ledger(transaction: transaction)
     let letters = try transaction.connection.rows(
       SQL.selectDeadKeys, bindings: filter.bindings(after: key, limit: Self.stepCount)
-    ) { (key: $0.int64(0), byteCount: $0.int(1), inserted: Inserted(rawValue: $0.text(2)) ?? .maybe) }
+    ) { (key: $0.int64(0), byteCount: $0.figure(1), inserted: Inserted(rawValue: $0.text(2)) ?? .maybe) }
     var rest = letters[...]
     while let first = rest.first {
       guard mayDuplicate || first.inserted == .no else {
@@ -209,8 +217,8 @@ extension DeadLetterTable {
     guard let first = keys.first, let last = keys.last else { return }
     let batch = try ledger.insert(
       kind: .replay, dataSource: dataSource,
-      sequences: SequenceKey(stored: first).sequence...SequenceKey(stored: last).sequence, eventCount: keys.count,
-      byteCount: byteCount, inserted: inserted)
+      sequences: ClosedRange(between: SequenceKey(stored: first).sequence, and: SequenceKey(stored: last).sequence),
+      eventCount: keys.count, byteCount: byteCount, inserted: inserted)
     for key in keys { try transaction.connection.execute(SQL.startReplaying, key, batch.id) }
     try transaction.connection.execute(SQL.bumpCommandCount, dataSource)
   }
@@ -237,7 +245,8 @@ extension DeadLetterTable {
     let key = dataSource > 0 ? try SequenceKey(dataSource: dataSource, sequence: address.sequence).stored : 0
     try json.withUnsafeBytes {
       try transaction.connection.execute(
-        SQL.repairDeadLetter, key, BorrowedText(bytes: $0), transaction.now.milliseconds)
+        SQL.repairDeadLetter, key, BorrowedText(bytes: $0), transaction.now.milliseconds,
+        Int64(Repair(key: key, at: transaction.now).checksum($0)))
     }
     guard transaction.connection.changedRowCount == 1 else {
       throw OutboxError(

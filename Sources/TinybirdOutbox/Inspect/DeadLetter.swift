@@ -88,7 +88,7 @@ extension Outbox {
 extension DeadLetterFilter {
   /// The parameters of the statements over dead letters.
   func bindings(after key: Int64, limit: Int?) -> [(any SQLiteBindable)?] {
-    let milliseconds = { (date: Date) in Int64((date.timeIntervalSince1970 * 1000).rounded()) }
+    let milliseconds = { (date: Date) in WallTime(date).milliseconds }
     var values: [(any SQLiteBindable)?] = [
       key, dataSource?.rawValue, sequences?.lowerBound, sequences?.upperBound, status, reason?.rawValue,
       inserted?.rawValue, since.map(milliseconds), before.map(milliseconds),
@@ -111,10 +111,10 @@ extension StoreSnapshot {
       DeadLetter(
         address: Address(
           dataSource: DataSourceName(stored: row.text(1)), sequence: SequenceKey(stored: row.int64(0)).sequence),
-        json: row.text(2), committedAt: WallTime(milliseconds: row.int64(3)).date,
+        json: row.text(2), committedAt: row.time(3).date,
         isReplaying: row.text(4) == "replaying", reason: DeadReason(rawValue: row.text(5)) ?? .refused,
-        status: row.optionalInt(6), answer: row.optionalText(7), attempts: row.int(8),
-        inserted: Inserted(rawValue: row.text(9)) ?? .maybe, deadAt: WallTime(milliseconds: row.int64(10)).date,
+        status: row.optionalInt(6), answer: row.optionalText(7), attempts: row.figure(8),
+        inserted: Inserted(rawValue: row.text(9)) ?? .maybe, deadAt: row.time(10).date,
         repairedAt: row.optionalDate(11))
     }
   }

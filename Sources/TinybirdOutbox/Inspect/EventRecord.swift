@@ -8,8 +8,10 @@ public struct EventRecord: Sendable, Equatable {
   ///
   /// An event that is being replayed counts as dead until that is delivered.
   public var state: RangeState
-  /// The JSON as it was stored; nil where its chunk is damaged.
+  /// The JSON as it was stored; nil where its chunk is damaged, or it was erased.
   public var json: String?
+  /// Whether it was erased: only its address and its state are left.
+  public var isErased = false
   /// When it was committed; nil where its chunk is damaged.
   public var committedAt: Date?
   /// What is known of whether it is in Tinybird.
@@ -79,9 +81,9 @@ extension Outbox {
         SQL.selectAttempts, lane.id, range.sequences.lowerBound, range.sequences.upperBound, limit
       ) { row in
         AttemptRecord(
-          range: AddressRange(dataSource: range.dataSource, sequences: row.int64(1)...row.int64(2)),
-          eventCount: row.int(3), sentBytes: row.int(4), startedAt: WallTime(milliseconds: row.int64(5)).date,
-          latency: .milliseconds(row.int64(6)), status: row.optionalInt(7), verdict: row.text(8),
+          range: AddressRange(dataSource: range.dataSource, sequences: try row.sequences(1, 2)),
+          eventCount: row.figure(3), sentBytes: row.figure(4), startedAt: row.time(5).date,
+          latency: .milliseconds(row.figure(6)), status: row.optionalInt(7), verdict: row.text(8),
           inserted: Inserted(rawValue: row.text(9)) ?? .maybe, answer: row.optionalText(10))
       }
     }
@@ -99,21 +101,20 @@ extension Outbox {
       try snapshot.connection.rows(
         SQL.selectPossibleDuplicates, after?.dataSource.rawValue ?? "", after?.sequences.lowerBound ?? 0, limit
       ) { row in
-        AddressRange(dataSource: DataSourceName(stored: row.text(0)), sequences: row.int64(1)...row.int64(2))
+        AddressRange(dataSource: DataSourceName(stored: row.text(0)), sequences: try row.sequences(1, 2))
       }
     }
   }
 }
 
 extension StoreSnapshot {
+  /// The most events without data that are listed at once.
+  private static let maximumPage = 10_000
+
   struct EventPage: Sendable {
     var events: [EventRecord] = []
     /// Where to go on; nil at the end.
     var next: Int64?
-  }
-
-  func lane(_ dataSource: DataSourceName) throws -> LaneRecord? {
-    try lanes().first { $0.dataSource == dataSource }
   }
 
   /// Events from the start of `range`, as far as one range of the ledger and one chunk reach.
@@ -131,7 +132,7 @@ extension StoreSnapshot {
         events: records(template, slice, limit: limit), next: slice.sequences.upperBound + 1)
     } catch is ChunkTable.Damage {
       // Nothing to show but that they are there.
-      let end = min(last, first + Int64(limit) - 1)
+      let end = min(last, first + Int64(min(limit, Self.maximumPage)) - 1)
       let events = (first...end).map { sequence in
         var event = template
         event.address = Address(dataSource: range.dataSource, sequence: sequence)
@@ -149,7 +150,8 @@ extension StoreSnapshot {
       while events.count < limit, let line = lines.next() {
         var event = template
         event.address = Address(dataSource: template.address.dataSource, sequence: sequence)
-        event.json = String(decoding: line, as: UTF8.self)
+        event.isErased = line.isErasedEvent
+        event.json = event.isErased ? nil : String(decoding: line, as: UTF8.self)
         event.committedAt = slice.committedAt.date
         events.append(event)
         sequence += 1
@@ -168,16 +170,18 @@ extension StoreSnapshot {
       )
     }
     let found = try connection.firstRow(SQL.selectRangesFrom, lane.id, sequence, 1) { row in
-      (
-        row.int64(0), row.int64(1),
+      let range = try row.sequences(0, 1)
+      return (
+        range.lowerBound, range.upperBound,
         EventRecord(
-          address: address, state: RangeState(rawValue: row.text(2)) ?? .pending,
-          inserted: Inserted(rawValue: row.text(3)) ?? .maybe, attempts: row.int(4),
+          address: address, state: try row.word(2), inserted: Inserted(rawValue: row.text(3)) ?? .maybe,
+          attempts: row.figure(4),
           mayBeDuplicated: row.text(2) == RangeState.delivered.rawValue && row.int(5) > 0,
           settledAt: row.optionalDate(6), nextAttemptAt: row.optionalDate(7))
       )
     }
     guard let (first, last, template) = found else { return (lane.nextUnbatched - 1, nil) }
+    guard last >= sequence else { throw SQLiteRow.damage("the range up to \(last) where \(sequence) belongs") }
     return first <= sequence ? (last, template) : (first - 1, nil)
   }
 }

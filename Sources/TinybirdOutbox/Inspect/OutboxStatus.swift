@@ -11,12 +11,18 @@ public struct OutboxStatus: Sendable, Equatable {
   public var formatVersion: Int
   /// Bytes on disk: database, log and shared memory file.
   public var fileBytes: Int64
+  /// How the disk is used.
+  public var space: SpaceStatus
   /// The process that delivers, or nil where none does.
   ///
   /// A number that a killed process left behind is not shown.
   public var delivererProcessID: Int?
   /// By name.
   public var dataSources: [DataSourceStatus]
+  /// When the copy was taken, where this is a backup from which nothing was delivered yet; else nil.
+  ///
+  /// What is pending in it may have been delivered since then, and is sent again.
+  public var backupTakenAt: Date?
 
   /// Events that are neither delivered, dead nor given up.
   public var pendingEvents: Int { sum(\.pendingEvents) }
@@ -28,6 +34,22 @@ public struct OutboxStatus: Sendable, Equatable {
   public var possibleDuplicates: Int { sum(\.possibleDuplicates) }
 
   private func sum(_ count: KeyPath<DataSourceStatus, Int>) -> Int { dataSources.reduce(0) { $0 + $1[keyPath: count] } }
+}
+
+/// How the outbox's bytes on disk are used.
+public struct SpaceStatus: Sendable, Equatable {
+  /// Bytes inside the file that are free, and used before it grows.
+  public var freeBytes: Int64
+  /// Bytes of the log, which is folded into the file every 16 MiB.
+  public var logBytes: Int64
+  /// Bytes that are held back beside the file, so that a full disk stops appends and nothing else.
+  public var reserveBytes: Int64
+  /// The disk was found full: appends are refused until there is room for the reserve again.
+  public var isDiskFull: Bool
+  /// Processes that read an old state and so keep a log of over 64 MiB from being folded.
+  ///
+  /// Linux names them; elsewhere it is empty.
+  public var logReaders: [Int]
 }
 
 /// One data source: its events by state, and its lane.
@@ -54,7 +76,7 @@ public struct DataSourceStatus: Sendable, Equatable {
   public var discardedEvents: Int
   /// Events whose chunk cannot be read.
   public var damagedEvents: Int
-  /// Delivered events of batches that an earlier attempt may have inserted already.
+  /// Delivered events of batches that an earlier attempt may have inserted already, also of those that were pruned.
   public var possibleDuplicates: Int
   /// Delivered batches whose counts did not match, or that had rows quarantined, and that nobody acknowledged.
   public var batchesWithWarnings: Int
@@ -105,12 +127,25 @@ extension Outbox {
       (
         try snapshot.dataSourceStatuses(burstAttempts: burst),
         try snapshot.connection.firstInteger(SQL.selectMeta, "format_version") ?? 0,
-        try snapshot.connection.firstInteger(SQL.selectMeta, "holder_pid")
+        try snapshot.connection.firstInteger(SQL.selectMeta, "holder_pid"),
+        try SpaceUse(of: snapshot.connection),
+        try snapshot.connection.firstRow(SQL.selectMeta, "backed_up_at") { $0.optionalDate(0) } ?? nil
       )
     }
     return OutboxStatus(
       path: file.shownPath, id: outboxID.uuid, formatVersion: Int(parts.1), fileBytes: file.sizeBytes(),
-      delivererProcessID: isDelivered ? parts.2.map { Int($0) } : nil, dataSources: parts.0)
+      space: spaceStatus(parts.3),
+      delivererProcessID: isDelivered ? parts.2.map { Int($0) } : nil, dataSources: parts.0, backupTakenAt: parts.4)
+  }
+}
+
+extension Outbox {
+  private func spaceStatus(_ use: SpaceUse) -> SpaceStatus {
+    let logBytes = file.logBytes
+    return SpaceStatus(
+      freeBytes: use.freeBytes, logBytes: logBytes, reserveBytes: file.reserveBytes,
+      isDiskFull: housekeeper.gate.reserve.isBrokenInto,
+      logReaders: logBytes > SpaceLimits.notableLogBytes ? file.logReaders() : [])
   }
 }
 
@@ -122,21 +157,22 @@ extension StoreSnapshot {
     return try connection.rows(SQL.selectDataSources) { row in
       let id = row.int64(0)
       let of = { (state: RangeState) in sums[id]?[state] ?? RangeSum() }
-      let unbatched = row.int(2) - row.int(3)
+      let appended = try row.count(2) - 1
+      let unbatched = max(0, appended + 1 - (try row.count(3)))
       return DataSourceStatus(
         dataSource: DataSourceName(stored: row.text(1)),
-        appendedEvents: row.int(2) - 1,
+        appendedEvents: max(0, appended),
         pendingEvents: unbatched + of(.pending).events,
-        pendingBytes: row.int64(4) + of(.pending).bytes,
+        pendingBytes: Int64(row.figure(4)) + of(.pending).bytes,
         batchesInFlight: of(.pending).inFlight,
-        deliveredEvents: of(.delivered).events + row.int(17),
+        deliveredEvents: of(.delivered).events + row.figure(17),
         deadEvents: of(.dead).events,
         replayingEvents: dead[id] ?? 0,
-        discardedEvents: of(.discarded).events + row.int(18),
-        damagedEvents: of(.damaged).events + row.int(19),
-        possibleDuplicates: of(.delivered).uncertainEvents,
+        discardedEvents: of(.discarded).events + row.figure(18),
+        damagedEvents: of(.damaged).events + row.figure(19),
+        possibleDuplicates: of(.delivered).uncertainEvents + row.figure(20),
         batchesWithWarnings: of(.delivered).warnings,
-        successfulRows: row.int(15), quarantinedRows: row.int(16),
+        successfulRows: row.figure(15), quarantinedRows: row.figure(16),
         oldestPendingAt: try oldestPending(id, firstUnbatched: row.int64(3), next: row.int64(2)),
         lastDeliveredAt: row.optionalDate(14),
         lane: try laneStatus(row, burstAttempts: burstAttempts),
@@ -159,8 +195,8 @@ extension StoreSnapshot {
     try connection.forEachRow(SQL.sumRangesByState) { row in
       if let state = RangeState(rawValue: row.text(1)) {
         sums[row.int64(0), default: [:]][state] = RangeSum(
-          events: row.int(2), bytes: row.int64(3), inFlight: row.int(4), uncertainEvents: row.int(5),
-          warnings: row.int(6))
+          events: row.figure(2), bytes: Int64(row.figure(3)), inFlight: row.figure(4),
+          uncertainEvents: row.figure(5), warnings: row.figure(6))
       }
       return true
     }
@@ -169,7 +205,7 @@ extension StoreSnapshot {
 
   /// Dead letters that are being replayed, by data source.
   private func deadCounts() throws -> [Int64: Int] {
-    let rows = try connection.rows(SQL.countReplaying) { ($0.int64(0), $0.int(1)) }
+    let rows = try connection.rows(SQL.countReplaying) { ($0.int64(0), $0.figure(1)) }
     return Dictionary(rows) { first, _ in first }
   }
 
@@ -179,13 +215,13 @@ extension StoreSnapshot {
     let lowest = try SequenceKey(dataSource: dataSource, sequence: 0)
     let key = try SequenceKey(dataSource: dataSource, sequence: first)
     return try connection.firstInteger(SQL.commitTimeAtOrBefore, lowest.stored, key.stored)
-      .map { WallTime(milliseconds: $0).date }
+      .map { WallTime(milliseconds: min(max(0, $0), 253_402_300_799_999)).date }
   }
 
   private func laneStatus(_ row: SQLiteRow, burstAttempts: Int) throws -> LaneStatus {
     if let kind = row.optionalText(7) {
       let cause = try row.optionalInt64(9).flatMap { id in
-        try connection.firstRow(SQL.selectBatchRange, id) { $0.int64(0)...$0.int64(1) }
+        try connection.firstRow(SQL.selectBatchRange, id) { try $0.sequences(0, 1) }
       }
       return .held(
         HoldKind(rawValue: kind) ?? .unexpectedStatus, status: row.optionalInt(8),
@@ -193,7 +229,7 @@ extension StoreSnapshot {
         batch: cause.map { AddressRange(dataSource: DataSourceName(stored: row.text(1)), sequences: $0) })
     }
     guard let until = row.optionalDate(6) else { return .open }
-    let failures = row.int(5)
+    let failures = row.figure(5)
     return failures >= burstAttempts
       ? .outage(failures: failures, until: until) : .backingOff(failures: failures, until: until)
   }

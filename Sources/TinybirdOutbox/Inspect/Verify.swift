@@ -31,6 +31,8 @@ public struct VerifyReport: Sendable, Equatable {
     public var discarded = 0
     /// Cannot be read.
     public var damaged = 0
+    /// Of the delivered, discarded and damaged: those that were pruned, so that only their count is left.
+    public var pruned = 0
     /// Rows of the dead-letter table.
     public var deadLetters = 0
     /// Whether the sum comes out.
@@ -50,17 +52,25 @@ extension Outbox {
   ///
   /// - Parameter progress: Called now and then with the events checked so far and those there are.
   public func verify(progress: @Sendable (Int, Int) -> Void = { _, _ in }) async throws -> VerifyReport {
+    await writer.prepareForLongReading()
+    return try await inspector.verify(progress: progress)
+  }
+}
+
+extension StoreReader {
+  /// See ``Outbox/verify(progress:)``.
+  nonisolated func verify(progress: @Sendable (Int, Int) -> Void) async throws(OutboxError) -> VerifyReport {
     var report = VerifyReport()
-    report.problems += try await inspector.read { snapshot in
+    report.problems += try await read { snapshot in
       try snapshot.connection.rows(SQL.quickCheck) { $0.text(0) }.filter { $0 != "ok" }.map { "SQLite: \($0)" }
     }
-    let lanes = try await inspector.read { try $0.lanes() }
+    let lanes = try await read { try $0.lanes() }
     let total = lanes.reduce(0) { $0 + Int($1.nextSequence) - 1 }
     for lane in lanes {
       var walk = VerifyWalk(lane: lane)
       while !walk.isFinished {
         let current = walk
-        walk = try await inspector.read { try current.step($0) }
+        walk = try await read { try current.step($0) }
         progress(report.checkedEvents + walk.checkedEvents, total)
       }
       walk.finish(&report)
@@ -119,6 +129,7 @@ struct VerifyWalk: Sendable {
     guard let now = try snapshot.lane(lane.dataSource) else { return }
     sums.appended = Int(now.nextSequence) - 1
     sums.pending = Int(now.nextSequence - now.nextUnbatched)
+    try countPruned(snapshot)
     var next: Int64 = 1
     var rangeCount = 0
     repeat {
@@ -126,17 +137,30 @@ struct VerifyWalk: Sendable {
       let after = next - 1
       try snapshot.connection.forEachRow(SQL.selectRangePage, lane.id, after) { row in
         rangeCount += 1
-        let (first, last) = (row.int64(0), row.int64(1))
-        if first != next { complain("the ledger has \(first > next ? "a hole" : "an overlap") before \(first)") }
+        let range = try row.sequences(0, 1)
+        let (first, last) = (range.lowerBound, range.upperBound)
+        if first < next { complain("the ledger has an overlap before \(first)") }
         try count(RangeState(rawValue: row.text(2)), first...last, snapshot)
-        next = last + 1
+        next = max(next, last + 1)
         return true
       }
     } while rangeCount > 0
-    if next != now.nextUnbatched { complain("the ledger ends at \(next - 1), the lane says \(now.nextUnbatched - 1)") }
+    if next > now.nextUnbatched { complain("the ledger ends at \(next - 1), the lane says \(now.nextUnbatched - 1)") }
     let (low, high) = try keys(1...SequenceKey.maximumSequence)
     sums.deadLetters = Int(try snapshot.connection.firstInteger(SQL.countDeadBetween, low, high) ?? 0)
+    // A hole of the ledger is what was pruned: one that was not leaves the sum short.
     if !sums.isWhole { complain("the counts do not add up: \(sums)") }
+  }
+
+  private mutating func countPruned(_ snapshot: StoreSnapshot) throws {
+    let counts = try snapshot.connection.firstRow(SQL.selectPruned, lane.id) {
+      ($0.figure(0), $0.figure(1), $0.figure(2))
+    }
+    guard let (delivered, discarded, damaged) = counts else { return }
+    sums.delivered += delivered
+    sums.discarded += discarded
+    sums.damaged += damaged
+    sums.pruned = delivered + discarded + damaged
   }
 
   private mutating func count(
@@ -164,28 +188,51 @@ struct VerifyWalk: Sendable {
     try snapshot.connection.forEachRow(SQL.selectChunksFrom, low, high, Self.chunksPerStep) { row in
       isAtEnd = false
       let first = SequenceKey(stored: row.int64(0)).sequence
+      guard row.int64(0) >= low else { throw SQLiteRow.damage("chunks that are not in order") }
       guard first < lane.nextSequence else {
         isAtEnd = true
         return false
       }
-      if first > nextChunk { complain("events \(nextChunk)..\(first - 1) are in no chunk") }
+      if first > nextChunk { try checkHole(nextChunk...(first - 1), snapshot) }
       if first < nextChunk { complain("events \(first)..\(nextChunk - 1) are in two chunks") }
-      let last = first + row.int64(1) - 1
+      let eventCount = row.eventCount(1, from: first) ?? 1
+      let last = first + eventCount - 1
+      if try countNamed(first...last, snapshot) == 0 {
+        complain("the chunk at \(first) holds events that the ledger does not know")
+      }
       do {
         _ = try snapshot.chunks.read(row, from: first, upTo: last)
       } catch let damage as ChunkTable.Damage {
         complain("the chunk at \(first) is damaged: \(damage.what)")
       }
       checkedChunks += 1
-      checkedEvents += row.int(1)
-      checkedBytes += row.int64(2)
+      checkedEvents += Int(eventCount)
+      checkedBytes += Int64(row.figure(2))
       nextChunk = max(nextChunk, last + 1)
       cursor = first + 1
       return true
     }
     guard isAtEnd else { return }
     isFinished = true
-    if nextChunk < lane.nextSequence { complain("events \(nextChunk)..\(lane.nextSequence - 1) are in no chunk") }
+    if nextChunk < lane.nextSequence { try checkHole(nextChunk...(lane.nextSequence - 1), snapshot) }
+  }
+
+  /// Where chunks are missing, the ledger must name no event, or only damaged ones: then they were pruned, or are what
+  /// salvage could not read.
+  private mutating func checkHole(_ sequences: ClosedRange<Int64>, _ snapshot: StoreSnapshot) throws {
+    guard try countNamed(sequences, snapshot, damaged: false) > 0 else { return }
+    complain("events \(sequences.lowerBound)..\(sequences.upperBound) are in no chunk, and not all were pruned")
+  }
+
+  /// How many of these events are in a range of the ledger, or in no batch yet.
+  private func countNamed(
+    _ sequences: ClosedRange<Int64>, _ snapshot: StoreSnapshot, damaged: Bool = true
+  ) throws -> Int64 {
+    guard let now = try snapshot.lane(lane.dataSource) else { return 0 }
+    let unbatched = sequences.upperBound - max(sequences.lowerBound, now.nextUnbatched) + 1
+    let named = try snapshot.connection.firstInteger(
+      SQL.countNamedBetween, lane.id, sequences.lowerBound, sequences.upperBound, damaged ? 1 : 0)
+    return (named ?? 0) + max(0, unbatched)
   }
 
   private func keys(_ sequences: ClosedRange<Int64>) throws -> (Int64, Int64) {

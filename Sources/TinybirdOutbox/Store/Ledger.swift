@@ -9,13 +9,12 @@ struct Ledger {
   /// The most rows that ``Schema``'s log of attempts keeps.
   static let maximumAttempts: Int64 = 10_000
 
-  /// The longest excerpt of an answer that is stored, in bytes.
-  static let maximumAnswerBytes = 1024
-
   // MARK: Forming and sending
 
   /// Writes batches down as being sent, before they are: after a crash exactly those may have arrived.
-  func form(_ plans: [BatchBuilder.Plan], of dataSource: Int64) throws -> [Batch] {
+  ///
+  /// Those that are not to be sent yet wait, for whoever delivers.
+  func form(_ plans: [BatchBuilder.Plan], of dataSource: Int64, isSending: Bool = true) throws -> [Batch] {
     var batches: [Batch] = []
     for plan in plans {
       try connection.execute(
@@ -27,7 +26,7 @@ struct Ledger {
       batches.append(
         try insert(
           kind: .append, dataSource: dataSource, sequences: plan.sequences, eventCount: plan.eventCount,
-          byteCount: plan.byteCount, sendingSince: now))
+          byteCount: plan.byteCount, sendingSince: isSending ? now : nil))
     }
     return batches
   }
@@ -69,7 +68,7 @@ struct Ledger {
     var latency: Duration
     var status: Int?
     var verdict: String
-    /// Redacted and cut to ``maximumAnswerBytes``.
+    /// Redacted and cut to ``Redaction/maximumBytes``.
     var answer: String?
   }
 
@@ -111,13 +110,15 @@ struct Ledger {
 
   func storedBatch(_ id: Batch.ID) throws -> StoredBatch? {
     try connection.firstRow(SQL.selectBatch, id) { row in
-      StoredBatch(
+      let kind = try row.word(1, Batch.Kind.self)
+      let numbers = try row.batchNumbers(2, kind)
+      return StoredBatch(
         dataSource: row.int64(0),
         batch: Batch(
-          id: id, kind: Batch.Kind(rawValue: row.text(1)) ?? .append, sequences: row.int64(2)...row.int64(3),
-          eventCount: row.int(4), byteCount: row.int(5), inserted: Inserted(rawValue: row.text(6)) ?? .maybe,
-          attempts: row.int(7), isIsolating: row.int(9) == 1, nextAttemptAt: nil),
-        uncertainAttempts: row.int(8), formedAt: WallTime(milliseconds: row.int64(10)))
+          id: id, kind: kind, sequences: numbers.sequences, eventCount: numbers.eventCount,
+          byteCount: numbers.byteCount, inserted: Inserted(rawValue: row.text(6)) ?? .maybe,
+          attempts: row.figure(7), isIsolating: row.int(9) == 1, nextAttemptAt: nil),
+        uncertainAttempts: row.figure(8), formedAt: row.time(10))
     }
   }
 

@@ -1,10 +1,9 @@
+internal import COutboxSQLite
+
 /// Every setting of SQLite that the promise rests on, in one place.
 ///
 /// Each is set and read back; opening fails if SQLite did not take it.
 enum Pragmas {
-  /// After a checkpoint the log shrinks to this: 64 MiB, so that one burst does not keep the disk for ever.
-  static let journalSizeLimitBytes: Int64 = 64 << 20
-
   /// The page cache of each connection: 8 MiB.
   ///
   /// Chunks are written and read once, so a larger one gains nothing.
@@ -23,7 +22,9 @@ enum Pragmas {
   }
 
   /// For the connection that writes, and the one that checkpoints.
-  static func applyForWriting(to connection: SQLiteConnection) throws {
+  ///
+  /// When the log begins anew it shrinks to `journalSizeLimitBytes`, so that one burst does not keep the disk for ever.
+  static func applyForWriting(to connection: SQLiteConnection, journalSizeLimitBytes: Int64) throws {
     // A commit is one append to the log and one sync of it.
     try set("journal_mode", .text("wal"), on: connection)
     // FULL syncs the log in every commit. NORMAL leaves commits of the last moments to the kernel: a power cut loses
@@ -57,8 +58,22 @@ enum Pragmas {
     try set("application_id", .integer(Schema.applicationID), on: connection)
   }
 
+  /// SQLite does not ask the busy handler where several processes turn the log of a new file on at once: we wait as it
+  /// would.
+  private static func waiting(_ body: () throws -> Void) throws {
+    var tries: Int32 = 0
+    while true {
+      do {
+        return try body()
+      } catch let error as SQLiteError where error.primaryCode == SQLITE_BUSY {
+        guard BusyHandler.wait(nil, tries) != 0 else { throw error }
+        tries += 1
+      }
+    }
+  }
+
   private static func set(_ name: String, _ value: Value, on connection: SQLiteConnection) throws {
-    try connection.execute("PRAGMA \(name) = \(value)")
+    try waiting { try connection.execute("PRAGMA \(name) = \(value)") }
     let actual = try connection.firstRow("PRAGMA \(name)") { row in
       switch value {
       case .integer: Value.integer(row.int64(0))

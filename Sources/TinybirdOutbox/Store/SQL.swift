@@ -5,16 +5,33 @@ enum SQL {
   static let countSchemaObjects = "SELECT count(*) FROM sqlite_schema"
   static let metaTableExists = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'outbox_meta'"
   static let selectMeta = "SELECT value FROM outbox_meta WHERE name = ?1"
+  static let selectOwnObjects = """
+    SELECT name, sql FROM sqlite_schema
+    WHERE sql IS NOT NULL AND (name LIKE 'outbox\\_%' ESCAPE '\\' OR tbl_name LIKE 'outbox\\_%' ESCAPE '\\')
+    """
   static let insertMeta = "INSERT INTO outbox_meta (name, value) VALUES (?1, ?2)"
   static let replaceMeta = "REPLACE INTO outbox_meta (name, value) VALUES (?1, ?2)"
   static let deleteMeta = "DELETE FROM outbox_meta WHERE name = ?1"
   static let checkpointAndRestart = "PRAGMA wal_checkpoint(RESTART)"
+  static let checkpointAndTruncate = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+  // MARK: Space
+
+  /// Gives whether it was held up, the pages in the log, and those of them that are folded into the file now.
+  static let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)"
+
+  static let pageCount = "PRAGMA page_count"
+  static let freePageCount = "PRAGMA freelist_count"
+  static let pageSize = "PRAGMA page_size"
 
   // MARK: Appending
 
   static let selectSequence = "SELECT id, next_sequence FROM outbox_data_sources WHERE name = ?1"
   static let insertDataSource = "INSERT INTO outbox_data_sources (name) VALUES (?1) RETURNING id"
   static let countDataSources = "SELECT count(*) FROM outbox_data_sources"
+  static let selectLastChunkHeader = """
+    SELECT key, event_count FROM outbox_chunks WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1
+    """
   static let advanceSequence = """
     UPDATE outbox_data_sources SET next_sequence = ?2, appended_bytes = appended_bytes + ?3 WHERE id = ?1
     """
@@ -27,6 +44,10 @@ enum SQL {
 
   static let selectChunkHeadersFrom = """
     SELECT key, event_count, byte_count FROM outbox_chunks WHERE key BETWEEN ?1 AND ?2 ORDER BY key
+    """
+  static let lastBatchedSequence = """
+    SELECT last_sequence FROM outbox_batches
+    WHERE kind = 'append' AND data_source_id = ?1 ORDER BY first_sequence DESC LIMIT 1
     """
   static let advanceUnbatched = """
     UPDATE outbox_data_sources SET next_unbatched = ?3, batched_bytes = batched_bytes + ?4
@@ -43,6 +64,13 @@ enum SQL {
     SET inserted = 'maybe', uncertain_attempts = uncertain_attempts + 1, sending_since = NULL
     WHERE state = 'pending' AND sending_since IS NOT NULL
     """
+  /// A restored backup: whatever it shows as not delivered may have been since.
+  static let doubtUndelivered = """
+    UPDATE outbox_batches SET inserted = 'maybe', uncertain_attempts = uncertain_attempts + 1, sending_since = NULL
+    WHERE state IN ('pending', 'dead')
+    """
+  static let doubtDeadLetters = "UPDATE outbox_dead_letters SET inserted = 'maybe' WHERE inserted = 'no'"
+  static let countPending = "SELECT sum(event_count) FROM outbox_batches WHERE state = 'pending'"
   static let selectPendingBatches = """
     SELECT id, kind, first_sequence, last_sequence, event_count, byte_count, inserted, attempts, isolating,
       next_attempt_at
@@ -55,12 +83,13 @@ enum SQL {
     SELECT key, event_count, byte_count, encoding, crc32, outbox_id, committed_at, payload FROM outbox_chunks
     WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1
     """
+  static let selectChunkKeyFrom = "SELECT key FROM outbox_chunks WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT 1"
   static let selectChunksFrom = """
     SELECT key, event_count, byte_count, encoding, crc32, outbox_id, committed_at, payload FROM outbox_chunks
     WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT ?3
     """
   static let selectReplaying = """
-    SELECT key, payload FROM outbox_dead_letters
+    SELECT key, payload, repaired_at, repaired_crc32 FROM outbox_dead_letters
     WHERE state = 'replaying' AND replay_batch_id = ?1 AND key > ?2 ORDER BY key
     """
 
@@ -127,6 +156,60 @@ enum SQL {
     VALUES (?1, 'append', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
     """
 
+  // MARK: Pruning
+
+  /// Its condition is that of the index `outbox_batches_prunable`, word by word.
+  static let selectPrunable = """
+    SELECT id, settled_at, data_source_id, kind, first_sequence, last_sequence, byte_count, state, uncertain_attempts
+    FROM outbox_batches INDEXED BY outbox_batches_prunable
+    WHERE \(isPrunable) AND (settled_at, id) > (?1, ?2)
+    ORDER BY settled_at, id LIMIT 1
+    """
+  static let sumPrunable = """
+    SELECT sum(byte_count) FROM outbox_batches INDEXED BY outbox_batches_prunable
+    WHERE \(isPrunable) AND kind = 'append'
+    """
+  private static let isPrunable = """
+    settled_at IS NOT NULL AND (kind <> 'append' OR state IN ('delivered', 'discarded'))
+      AND (warning IS NULL OR acknowledged_at IS NOT NULL)
+    """
+  static let resendOverlapping = """
+    SELECT id FROM outbox_batches
+    WHERE state = 'pending' AND kind = 'resend' AND data_source_id = ?1 AND first_sequence <= ?3
+      AND last_sequence >= ?2
+    LIMIT 1
+    """
+  /// From the last chunk that begins at or before ?2 on.
+  static let selectChunkHeadersOver = """
+    SELECT key, event_count, byte_count FROM outbox_chunks
+    WHERE key <= ?3 AND key >= coalesce((SELECT max(key) FROM outbox_chunks WHERE key BETWEEN ?1 AND ?2), ?2)
+    ORDER BY key
+    """
+  /// Ranges do not overlap: the last that begins at or before ?3 is the only one to look at.
+  static let rangeOverlapping = """
+    SELECT id FROM (
+      SELECT id, last_sequence FROM outbox_batches
+      WHERE kind = 'append' AND data_source_id = ?1 AND first_sequence <= ?3 ORDER BY first_sequence DESC LIMIT 1)
+    WHERE last_sequence >= ?2
+    """
+  static let cutBatch = """
+    UPDATE outbox_batches SET first_sequence = ?2, event_count = event_count - ?3, byte_count = byte_count - ?4
+    WHERE id = ?1
+    """
+  static let deleteChunk = "DELETE FROM outbox_chunks WHERE key = ?1"
+  static let addPruned = """
+    UPDATE outbox_data_sources SET pruned_delivered = pruned_delivered + ?2,
+      pruned_discarded = pruned_discarded + ?3, pruned_uncertain = pruned_uncertain + ?4
+    WHERE id = ?1
+    """
+  /// Gives up to `pages` free pages back.
+  static func shrink(pages: Int64) -> String { "PRAGMA incremental_vacuum(\(pages))" }
+  static let acknowledgeWarnings = """
+    UPDATE outbox_batches SET acknowledged_at = ?4
+    WHERE data_source_id = ?1 AND first_sequence <= ?3 AND last_sequence >= ?2 AND warning IS NOT NULL
+      AND acknowledged_at IS NULL
+    """
+
   // MARK: Dead letters
 
   static let insertDeadLetter = """
@@ -144,6 +227,20 @@ enum SQL {
       attempts = attempts + ?5, inserted = ?6, dead_at = ?7
     WHERE state = 'replaying' AND replay_batch_id = ?1
     """
+  static let returnDamaged = """
+    UPDATE outbox_dead_letters SET state = 'dead', replay_batch_id = NULL
+    WHERE state = 'replaying' AND replay_batch_id = ?1 AND key BETWEEN ?2 AND ?3
+    """
+  static let deleteEmptyReplay = """
+    DELETE FROM outbox_batches WHERE id = ?1
+      AND NOT EXISTS (SELECT 1 FROM outbox_dead_letters WHERE state = 'replaying' AND replay_batch_id = ?1)
+    """
+  static let recountReplay = """
+    UPDATE outbox_batches SET (event_count, byte_count) = (
+      SELECT count(*), sum(length(CAST(payload AS BLOB)) + 1) FROM outbox_dead_letters
+      WHERE state = 'replaying' AND replay_batch_id = ?1)
+    WHERE id = ?1
+    """
   static let moveReplaying = """
     UPDATE outbox_dead_letters SET replay_batch_id = ?3
     WHERE state = 'replaying' AND replay_batch_id = ?1 AND key > ?2
@@ -153,7 +250,47 @@ enum SQL {
     """
   static let deleteDeadLetter = "DELETE FROM outbox_dead_letters WHERE key = ?1 AND state = 'dead'"
   static let repairDeadLetter = """
-    UPDATE outbox_dead_letters SET payload = ?2, repaired_at = ?3 WHERE key = ?1 AND state = 'dead'
+    UPDATE outbox_dead_letters SET payload = ?2, repaired_at = ?3, repaired_crc32 = ?4 WHERE key = ?1 AND state = 'dead'
+    """
+
+  // MARK: Erasing
+
+  static let isSendingBetween = """
+    SELECT 1 FROM outbox_batches
+    WHERE data_source_id = ?1 AND state = 'pending' AND sending_since IS NOT NULL
+      AND first_sequence <= ?3 AND last_sequence >= ?2
+    LIMIT 1
+    """
+  static let selectNextUnbatched = "SELECT next_unbatched FROM outbox_data_sources WHERE id = ?1"
+  static let rewriteChunk = "UPDATE outbox_chunks SET byte_count = ?2, crc32 = ?3, payload = ?4 WHERE key = ?1"
+  static let selectLettersBetween = """
+    SELECT key, payload FROM outbox_dead_letters WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT ?3
+    """
+  static let selectLetterAnswers = """
+    SELECT DISTINCT answer FROM outbox_dead_letters WHERE key BETWEEN ?1 AND ?2 AND answer IS NOT NULL
+    """
+  static let selectAnswersBetween = """
+    SELECT DISTINCT answer FROM outbox_attempts
+    WHERE data_source_id = ?1 AND first_sequence <= ?3 AND last_sequence >= ?2 AND status IS NOT NULL
+      AND answer IS NOT NULL
+    """
+  static let redactAttempts = """
+    UPDATE outbox_attempts SET answer = '[erased]' WHERE data_source_id = ?1 AND answer = ?2
+    """
+  static let redactLetters = """
+    UPDATE outbox_dead_letters SET answer = '[erased]' WHERE key BETWEEN ?1 AND ?2 AND answer = ?3
+    """
+  static let redactLastAnswer = """
+    UPDATE outbox_data_sources SET last_answer = '[erased]' WHERE id = ?1 AND last_status IS NOT NULL
+    """
+  static let selectReplaysBetween = """
+    SELECT DISTINCT replay_batch_id FROM outbox_dead_letters WHERE key BETWEEN ?1 AND ?2 AND state = 'replaying'
+    """
+  static let deleteLettersBetween = "DELETE FROM outbox_dead_letters WHERE key BETWEEN ?1 AND ?2"
+  static let selectResendsBetween = """
+    SELECT id FROM outbox_batches
+    WHERE data_source_id = ?1 AND state = 'pending' AND kind = 'resend' AND first_sequence <= ?3
+      AND last_sequence >= ?2
     """
 
   // MARK: Commands of an operator
@@ -181,15 +318,23 @@ enum SQL {
   // MARK: Inspecting
 
   static let dataVersion = "PRAGMA data_version"
-  static let selectLanes = """
+  static let selectLanes = "\(laneColumns) ORDER BY id"
+  static let selectLane = "\(laneColumns) WHERE id = ?1"
+  static let selectLaneByName = "\(laneColumns) WHERE name = ?1"
+  private static let laneColumns = """
     SELECT id, name, next_sequence, next_unbatched, lane_failures, lane_retry_at, hold_kind, hold_status,
       hold_batch_id, held_at, command_count
-    FROM outbox_data_sources ORDER BY id
+    FROM outbox_data_sources
+    """
+  static let selectNumber = "SELECT id FROM outbox_data_sources WHERE name = ?1"
+  static let selectChunkIDs = """
+    SELECT outbox_id FROM outbox_chunks
+    WHERE key IN ((SELECT min(key) FROM outbox_chunks), (SELECT max(key) FROM outbox_chunks))
     """
   static let selectDataSources = """
     SELECT id, name, next_sequence, next_unbatched, appended_bytes - batched_bytes, lane_failures, lane_retry_at,
       hold_kind, hold_status, hold_batch_id, held_at, last_status, last_answer, last_answer_at, last_delivered_at,
-      successful_rows, quarantined_rows, pruned_delivered, pruned_discarded, pruned_damaged
+      successful_rows, quarantined_rows, pruned_delivered, pruned_discarded, pruned_damaged, pruned_uncertain
     FROM outbox_data_sources ORDER BY name
     """
   static let sumRangesByState = """
@@ -229,6 +374,17 @@ enum SQL {
     SELECT first_sequence, last_sequence, state FROM outbox_batches
     WHERE kind = 'append' AND data_source_id = ?1 AND first_sequence > ?2 ORDER BY first_sequence LIMIT 1000
     """
+  static let selectPruned = """
+    SELECT pruned_delivered, pruned_discarded, pruned_damaged FROM outbox_data_sources WHERE id = ?1
+    """
+  /// How many events of ?2...?3 the ledger names; with ?4 = 0 those aside that it names as damaged.
+  static let countNamedBetween = """
+    SELECT sum(min(last_sequence, ?3) - max(first_sequence, ?2) + 1) FROM outbox_batches
+    WHERE kind = 'append' AND data_source_id = ?1 AND first_sequence <= ?3 AND last_sequence >= ?2
+      AND first_sequence >= coalesce((SELECT max(first_sequence) FROM outbox_batches
+        WHERE kind = 'append' AND data_source_id = ?1 AND first_sequence <= ?2), 0)
+      AND (?4 = 1 OR state <> 'damaged')
+    """
   static let countDeadBetween = "SELECT count(*) FROM outbox_dead_letters WHERE key BETWEEN ?1 AND ?2"
   static let selectDeadLetters = """
     SELECT d.key, s.name, d.payload, d.committed_at, d.state, d.reason, d.status, d.answer, d.attempts, d.inserted,
@@ -261,4 +417,85 @@ enum SQL {
     ORDER BY id DESC LIMIT ?4
     """
   static let quickCheck = "PRAGMA quick_check(100)"
+
+  // MARK: Salvaging: what is read of a damaged file, by key alone and never through an index
+
+  static let readDamagedSchema = "PRAGMA writable_schema = ON"
+  static let countEventTables = """
+    SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('outbox_chunks', 'outbox_batches')
+    """
+  static let hasColumnsOfVersion2 = """
+    SELECT 1 FROM pragma_table_info('outbox_data_sources') WHERE name = 'pruned_uncertain'
+    """
+  static let selectChunkIDOf = "SELECT outbox_id FROM outbox_chunks WHERE key = ?1"
+  static let selectLastChunkKey = "SELECT key FROM outbox_chunks WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1"
+  static let selectDataSourceIDFrom = """
+    SELECT id FROM outbox_data_sources NOT INDEXED WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1
+    """
+  static func selectWholeDataSource(isVersion2: Bool) -> String {
+    """
+    SELECT name, next_sequence, next_unbatched, appended_bytes, batched_bytes, lane_failures, lane_retry_at, hold_kind,
+      hold_status, hold_batch_id, held_at, command_count, last_status, last_answer, last_answer_at, last_delivered_at,
+      successful_rows, quarantined_rows, pruned_delivered, pruned_discarded, pruned_damaged,
+      \(isVersion2 ? "pruned_uncertain" : "0")
+    FROM outbox_data_sources NOT INDEXED WHERE id = ?1
+    """
+  }
+  static let selectBatchIDFrom = """
+    SELECT id FROM outbox_batches NOT INDEXED WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1
+    """
+  static let selectLastBatchID = """
+    SELECT id FROM outbox_batches NOT INDEXED WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1
+    """
+  static let selectWholeBatch = """
+    SELECT data_source_id, kind, first_sequence, last_sequence, event_count, byte_count, state, inserted, attempts,
+      uncertain_attempts, isolating, sending_since, next_attempt_at, successful_rows, quarantined_rows, warning,
+      acknowledged_at, formed_at, settled_at
+    FROM outbox_batches NOT INDEXED WHERE id = ?1
+    """
+  static let selectLetterKeyFrom = """
+    SELECT key FROM outbox_dead_letters NOT INDEXED WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT 1
+    """
+  static let selectLastLetterKey = """
+    SELECT key FROM outbox_dead_letters NOT INDEXED WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1
+    """
+  static func selectWholeLetter(isVersion2: Bool) -> String {
+    """
+    SELECT payload, committed_at, state, reason, status, answer, attempts, inserted, dead_at, repaired_at,
+      \(isVersion2 ? "repaired_crc32" : "NULL")
+    FROM outbox_dead_letters NOT INDEXED WHERE key = ?1
+    """
+  }
+
+  // MARK: Salvaging: what is written to the new one
+
+  static let insertWholeDataSource = """
+    INSERT INTO outbox_data_sources (id, name, next_sequence, next_unbatched, appended_bytes, batched_bytes,
+      lane_failures, lane_retry_at, hold_kind, hold_status, hold_batch_id, held_at, command_count, last_status,
+      last_answer, last_answer_at, last_delivered_at, successful_rows, quarantined_rows, pruned_delivered,
+      pruned_discarded, pruned_damaged, pruned_uncertain)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
+    """
+  static let insertWholeBatch = """
+    INSERT INTO outbox_batches (id, data_source_id, kind, first_sequence, last_sequence, event_count, byte_count, state,
+      inserted, attempts, uncertain_attempts, isolating, next_attempt_at, successful_rows, quarantined_rows, warning,
+      acknowledged_at, formed_at, settled_at)
+    VALUES (?1, ?2, 'append', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+    """
+  static let selectChunkHeaderFrom = """
+    SELECT key, event_count FROM outbox_chunks WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT 1
+    """
+  static let setNextNumbers = """
+    UPDATE outbox_data_sources SET next_sequence = ?2, next_unbatched = ?3 WHERE id = ?1
+    """
+  static let setPruned = """
+    UPDATE outbox_data_sources SET pruned_delivered = ?2, pruned_discarded = ?3, pruned_damaged = ?4,
+      pruned_uncertain = min(pruned_uncertain, ?2)
+    WHERE id = ?1
+    """
+  static let setUnbatchedBytes = """
+    UPDATE outbox_data_sources SET appended_bytes = batched_bytes
+      + coalesce((SELECT sum(byte_count) FROM outbox_chunks WHERE key BETWEEN ?2 AND ?3), 0)
+    WHERE id = ?1
+    """
 }

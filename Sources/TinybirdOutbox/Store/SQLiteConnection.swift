@@ -36,6 +36,76 @@ final class SQLiteConnection {
   /// How many rows the last INSERT, UPDATE or DELETE changed.
   var changedRowCount: Int { Int(sqlite3_changes(handle)) }
 
+  /// How folding the log and beginning it anew has ended.
+  enum Folding {
+    case done
+    /// A transaction that reads an old state did not end in time.
+    case keptFromByReader
+    /// Another connection went on holding the write lock.
+    case keptFromByWriter
+  }
+
+  /// Folds the whole log into the file by a checkpoint that also begins the log anew, which waits for those who read an old
+  /// state, and for whoever writes, until `deadline`.
+  ///
+  /// Without the write lock SQLite would checkpoint all the same, which is what corrupts logs before 3.51.3: so when the
+  /// time is over it is interrupted, before it copies a page.
+  func foldAndRestartLog(_ checkpoint: String, by deadline: ContinuousClock.Instant) throws -> Folding {
+    let patience = Patience(handle: handle, deadline: deadline)
+    sqlite3_busy_handler(handle, Patience.wait, Unmanaged.passUnretained(patience).toOpaque())
+    defer {
+      sqlite3_busy_handler(handle, BusyHandler.wait, nil)
+      withExtendedLifetime(patience) {}
+    }
+    do {
+      // Where another process checkpoints too, SQLite does not wait: we do.
+      while try firstInteger(checkpoint) != 0 {
+        guard .now < deadline else { return try blocker() }
+        sleepMicroseconds(1000)
+      }
+      return .done
+    } catch let error as SQLiteError where error.primaryCode == SQLITE_INTERRUPT {
+      return try blocker()
+    } catch {
+      if (try? execute("BEGIN IMMEDIATE")) != nil {
+        forgetCopiedPages()
+        try? execute("ROLLBACK")
+      }
+      throw error
+    }
+  }
+
+  private func blocker() throws -> Folding {
+    sqlite3_busy_handler(handle, nil, nil)
+    do {
+      try execute("BEGIN IMMEDIATE")
+      try execute("ROLLBACK")
+      return .keptFromByReader
+    } catch let error as SQLiteError where error.primaryCode == SQLITE_BUSY {
+      return .keptFromByWriter
+    }
+  }
+
+  private final class Patience {
+    let handle: OpaquePointer
+    let deadline: ContinuousClock.Instant
+
+    init(handle: OpaquePointer, deadline: ContinuousClock.Instant) {
+      self.handle = handle
+      self.deadline = deadline
+    }
+
+    static let wait: @convention(c) (UnsafeMutableRawPointer?, Int32) -> Int32 = { context, tries in
+      guard let context else { return 0 }
+      let patience = Unmanaged<Patience>.fromOpaque(context).takeUnretainedValue()
+      guard .now < patience.deadline else {
+        sqlite3_interrupt(patience.handle)
+        return 0
+      }
+      return BusyHandler.wait(nil, min(tries, 100))
+    }
+  }
+
   /// Runs several statements without parameters: schema and the like.
   func executeScript(_ sql: String) throws(SQLiteError) {
     let code = sqlite3_exec(handle, sql, nil, nil, nil)
@@ -126,7 +196,7 @@ final class SQLiteConnection {
     if let statement = statements[sql] { return statement }
     var prepared: OpaquePointer?
     let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &prepared, nil)
-    guard code == SQLITE_OK, let prepared else { throw lastError(code, doing: "preparing a statement") }
+    guard code == SQLITE_OK, let prepared else { throw lastError(code, doing: SQLiteError.preparing) }
     statements[sql] = prepared
     return prepared
   }
@@ -139,8 +209,13 @@ final class SQLiteConnection {
     }
   }
 
+  /// What the last call on this connection reported.
+  func lastError(doing: String) -> SQLiteError { lastError(sqlite3_extended_errcode(handle), doing: doing) }
+
   private func lastError(_ code: Int32, doing: String) -> SQLiteError {
-    SQLiteError(code: code, message: String(cString: sqlite3_errmsg(handle)), doing: doing)
+    SQLiteError(
+      code: code, message: String(cString: sqlite3_errmsg(handle)), doing: doing,
+      systemCode: sqlite3_system_errno(handle))
   }
 }
 
@@ -157,5 +232,27 @@ enum BusyHandler {
     guard tries < maximumWaitMilliseconds + shortSteps else { return 0 }
     sleepMicroseconds(tries < shortSteps ? 100 : 1000)
     return 1
+  }
+}
+
+extension SQLiteConnection {
+  /// Makes the next checkpoint copy the whole log once more; only while this connection, or another of this process, holds
+  /// the write lock.
+  ///
+  /// A checkpoint that readers cut short leaves pages in the database that are not synced, and counts them as copied. When a
+  /// later sync of the database fails, the kernel drops those too, and SQLite would never copy them again. The count is the
+  /// number of 32 bits at byte 96 of the shared memory (*WAL-Index File Format*, `nBackfill`), which a recovery sets to 0 too.
+  func forgetCopiedPages() {
+    var opened: UnsafeMutablePointer<sqlite3_file>?
+    guard sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &opened) == SQLITE_OK, let file = opened,
+      let methods = file.pointee.pMethods, methods.pointee.iVersion >= 2, let map = methods.pointee.xShmMap
+    else { return }
+    var region: UnsafeMutableRawPointer?
+    guard
+      withUnsafeMutablePointer(to: &region, { map(file, 0, 32_768, 0, UnsafeMutablePointer(OpaquePointer($0))) })
+        == SQLITE_OK,
+      let region
+    else { return }
+    region.storeBytes(of: 0, toByteOffset: 96, as: UInt32.self)
   }
 }

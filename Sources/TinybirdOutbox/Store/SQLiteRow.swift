@@ -15,7 +15,7 @@ struct SQLiteRow {
   func optionalInt64(_ column: Int32) -> Int64? { isNull(column) ? nil : int64(column) }
   func optionalInt(_ column: Int32) -> Int? { isNull(column) ? nil : int(column) }
 
-  func optionalDate(_ column: Int32) -> Date? { optionalInt64(column).map { WallTime(milliseconds: $0).date } }
+  func optionalDate(_ column: Int32) -> Date? { optionalTime(column)?.date }
 
   func text(_ column: Int32) -> String { optionalText(column) ?? "" }
 

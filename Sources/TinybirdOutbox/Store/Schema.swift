@@ -1,6 +1,6 @@
-/// Format version 1: the tables, indexes and views of an outbox.
+/// The tables, indexes and views of an outbox, as the scripts that lead from each format version to the next.
 ///
-/// It lives in users' files for ever. A change is a new entry of ``migrations``, never an edit of an old one. Times are
+/// They live in users' files for ever. A change is a new entry of ``migrations``, never an edit of an old one. Times are
 /// milliseconds since 1970 in UTC; byte counts are those of the NDJSON as sent, a newline behind each event.
 enum Schema {
   /// Marks a file of our own in its header; `file(1)` shows it.
@@ -12,7 +12,7 @@ enum Schema {
   static var formatVersion: Int64 { Int64(migrations.count) }
 
   /// The scripts that lead from version n to n + 1, from version 0 on.
-  static let migrations = [version1]
+  static let migrations = [version1, version2]
 
   private static let version1 = """
     -- format_version, outbox_id (16 bytes), created_at, holder_pid (the process that delivers, while it does).
@@ -156,5 +156,16 @@ enum Schema {
           WHEN 'plain' THEN '[' || replace(rtrim(CAST(c.payload AS TEXT), char(10)), char(10), ',') || ']'
           ELSE '[' || rtrim(replace(hex(zeroblob(c.event_count)), '00', '0,'), ',') || ']'
         END) j;
+    """
+  /// What pruning needs: the rows that may go, oldest first, and the possible duplicates among those that are gone.
+  ///
+  /// Never what is pending, dead or damaged, nor a warning that nobody has acknowledged. Rows of replays and resends only
+  /// tell of requests: they may go whatever became of them.
+  private static let version2 = """
+    ALTER TABLE outbox_data_sources ADD COLUMN pruned_uncertain INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox_dead_letters ADD COLUMN repaired_crc32 INTEGER;
+    CREATE INDEX outbox_batches_prunable ON outbox_batches (settled_at)
+      WHERE settled_at IS NOT NULL AND (kind <> 'append' OR state IN ('delivered', 'discarded'))
+        AND (warning IS NULL OR acknowledged_at IS NOT NULL);
     """
 }

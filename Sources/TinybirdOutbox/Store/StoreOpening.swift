@@ -4,9 +4,13 @@ internal import Foundation
 /// Opens a file as an outbox: tells ours from others', creates or migrates, and applies the settings.
 enum StoreOpening {
   /// A connection that writes, with the schema of today below it.
-  static func openForWriting(_ file: OutboxFile, create: Bool, newID: OutboxID, now: WallTime) throws
-    -> SQLiteConnection
-  {
+  ///
+  /// `whenOurs` is called when the file is known to be an outbox of this version, or to become one, and nothing was
+  /// changed yet; `foldOldLog` before a migration, as before every first commit.
+  static func openForWriting(
+    _ file: OutboxFile, create: Bool, limits: SpaceLimits, newID: OutboxID, now: WallTime,
+    whenOurs: (SQLiteConnection) throws -> Void = { _ in }, foldOldLog: (SQLiteConnection) throws -> Void = { _ in }
+  ) throws -> SQLiteConnection {
     try file.prepare(create: create)
     let connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
     // Until the file is known to be ours nothing of it may change, not even by the checkpoint of a close.
@@ -17,17 +21,24 @@ enum StoreOpening {
         .newerFormat,
         "the outbox \(file.shownPath) has format version \(version), this version of the library knows \(Schema.formatVersion); upgrade the program that opens it. The file was left as it is"
       )
+    case .outbox(let version) where version < 1:
+      throw SQLiteRow.damage("a format version of \(version)")
     case .outbox(let version):
+      try whenOurs(connection)
       _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
-      try Pragmas.applyForWriting(to: connection)
-      if version < Schema.formatVersion { try migrate(connection, newID: newID, now: now) }
+      try Pragmas.applyForWriting(to: connection, journalSizeLimitBytes: limits.journalSizeLimitBytes)
+      if version < Schema.formatVersion {
+        try foldOldLog(connection)
+        try migrate(connection, newID: newID, now: now)
+      }
     case .empty:
       guard create else {
         throw OutboxError(.notFound, "the file \(file.shownPath) is empty: there is no outbox in it; check the path")
       }
+      try whenOurs(connection)
       _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
       try Pragmas.applyForCreating(to: connection)
-      try Pragmas.applyForWriting(to: connection)
+      try Pragmas.applyForWriting(to: connection, journalSizeLimitBytes: limits.journalSizeLimitBytes)
       try migrate(connection, newID: newID, now: now)
     case .foreign:
       throw OutboxError(
@@ -40,9 +51,31 @@ enum StoreOpening {
     return connection
   }
 
-  /// A connection that only reads; the outbox is open for writing already.
+  /// The outbox's id, which must be that of its chunks: else every one of them would count as another outbox's.
+  static func readID(_ connection: SQLiteConnection, _ file: OutboxFile) throws -> OutboxID {
+    let stored = try connection.firstRow(SQL.selectMeta, "outbox_id") { OutboxID($0.bytes(0)) }
+    guard let id = stored ?? nil else {
+      throw OutboxError(.damaged, "the outbox \(file.shownPath) has lost its id\(OutboxError.seeDoctor)")
+    }
+    var inChunks: [[UInt8]] = []
+    do {
+      inChunks = try connection.rows(SQL.selectChunkIDs) { $0.bytes(0) }
+    } catch let error as SQLiteError where error.isCorruption {
+      // A damaged chunk is found when it is read.
+    }
+    guard inChunks.isEmpty || inChunks.contains(id.bytes) else {
+      throw OutboxError(
+        .damaged,
+        "the outbox \(file.shownPath) has another id than its chunks\(OutboxError.seeDoctor)")
+    }
+    return id
+  }
+
+  /// A connection that only reads; it leaves the log alone when it is closed, also as the last one.
   static func openForReading(_ file: OutboxFile) throws -> SQLiteConnection {
+    try file.refuseStrayFiles()
     let connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
+    _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     try Pragmas.applyForReading(to: connection)
     return connection
   }

@@ -2,32 +2,34 @@ internal import COutboxSQLite
 internal import Logging
 
 /// The one writer of this process: owns the connection that commits and the one that checkpoints, on a thread of its own.
+///
+/// What one commit does is in `StoreWriter+Commit.swift`.
 actor StoreWriter {
   nonisolated let thread: ThreadExecutor
   nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
-  private let file: OutboxFile
-  private let checkpointPages: Int32
-  private let logger: Logger
-  private let didCommit: @Sendable () -> Void
-  private var connection: SQLiteConnection?
-  private var checkpointer: Checkpointer?
-  private var outboxID: OutboxID?
-  /// Whether all that the log held when it was opened is known to be on the disk.
-  private var hasFoldedOldLog = false
+  let file: OutboxFile
+  let gate: SpaceGate
+  let logger: Logger
+  let didCommit: @Sendable () -> Void
+  private(set) var connection: SQLiteConnection?
+  private(set) var checkpointer: Checkpointer?
+  private(set) var outboxID: OutboxID?
+  /// Whether the reserve is larger than it must be, for a large append of this process.
+  var holdsExtra = false
+  var hasWarnedOfReserve = false
+  private var presence: Presence?
 
   /// `didCommit` is called on the writer's thread after each commit that changed something.
-  ///
-  /// A checkpoint is due when the log has grown by `checkpointPages`.
   init(
-    file: OutboxFile, thread: ThreadExecutor, checkpointPages: Int32 = Checkpointer.duePages, logger: Logger,
+    file: OutboxFile, limits: SpaceLimits, thread: ThreadExecutor, logger: Logger,
     didCommit: @escaping @Sendable () -> Void
   ) {
     self.file = file
     self.thread = thread
-    self.checkpointPages = checkpointPages
     self.logger = logger
     self.didCommit = didCommit
+    gate = SpaceGate(file, limits: limits)
   }
 
   /// Opens or creates the file.
@@ -35,18 +37,59 @@ actor StoreWriter {
   /// Returns the outbox's id.
   func open(create: Bool) throws(OutboxError) -> OutboxID {
     try withOutboxErrors {
-      var generator = SystemRandomNumberGenerator()
-      let newID = OutboxID(using: &generator)
-      let connection = try StoreOpening.openForWriting(file, create: create, newID: newID, now: .now)
-      let stored = try connection.firstRow(SQL.selectMeta, "outbox_id") { OutboxID($0.bytes(0)) }
-      guard let stored = stored ?? nil else {
-        throw OutboxError(.damaged, "the outbox \(file.shownPath) has lost its id; keep a copy of the file")
-      }
-      outboxID = stored
-      checkpointer = try Checkpointer(watching: connection, file: file, duePages: checkpointPages)
-      self.connection = connection
-      return stored
+      // Opening wants a few blocks for shared memory, and for a migration.
+      try withReserve { try openOnce(create: create) }
     }
+  }
+
+  /// Runs `body`, and where the disk is full once more with a part of the reserve, until none is left.
+  func withReserve<Value>(
+    _ body: () throws -> Value, beforeRetry prepare: (SQLiteError) -> Void = { _ in }
+  ) throws -> Value {
+    while true {
+      do {
+        return try body()
+      } catch let error as SQLiteError where error.isDiskFull {
+        let isKnown = gate.reserve.isBrokenInto
+        guard gate.reserve.release() else { throw error }
+        if !isKnown {
+          logger.error(
+            "the disk is full; appends are refused until there is room, everything else goes on",
+            metadata: ["outbox.path": "\(file.shownPath)"])
+        }
+        prepare(error)
+      }
+    }
+  }
+
+  private func openOnce(create: Bool) throws -> OutboxID {
+    var generator = SystemRandomNumberGenerator()
+    let newID = OutboxID(using: &generator)
+    var presence: Presence?
+    let connection = try StoreOpening.openForWriting(
+      file, create: create, limits: gate.limits, newID: newID, now: .now,
+      whenOurs: {
+        presence = try Presence.share(file)
+        try refuseDamagedLog($0, presence)
+      },
+      foldOldLog: { [self] in if let presence { try foldOldLog($0, presence) } })
+    let stored = try StoreOpening.readID(connection, file)
+    outboxID = stored
+    checkpointer = try Checkpointer(watching: connection, file: file, limits: gate.limits)
+    self.connection = connection
+    self.presence = presence
+    // What a crash left of a large append. Others who have it open may hold back more than we would, and go on so.
+    if presence?.isLogFolded == false { gate.reserve.trim() }
+    return stored
+  }
+
+  /// Before anything is written, for that would write over the log.
+  private func refuseDamagedLog(_ connection: SQLiteConnection, _ presence: Presence?) throws(OutboxError) {
+    guard presence?.isLogFolded != true, let loss = connection.logLoss() else { return }
+    throw OutboxError(
+      .damaged,
+      "the log of the outbox \(file.shownPath) is damaged: behind frame \(loss.frame) at least \(loss.commits) commits can no longer be read. Nothing was written; keep a copy of the file and of -wal, and run `outbox doctor`"
+    )
   }
 
   /// Closes both connections.
@@ -55,112 +98,61 @@ actor StoreWriter {
   func close() {
     connection = nil
     checkpointer = nil
+    presence = nil
   }
 
-  /// Commits a group: ledger work and appends in one transaction, with one sync for all of them.
-  func commit(_ group: [Committer.Entry]) {
-    guard let connection, let outboxID else {
-      for entry in group { entry.fail(Committer.closedError) }
-      return
-    }
-    var endings: [@Sendable (OutboxError?) -> Void] = []
-    do {
-      try foldOldLog(connection)
-      try connection.execute("BEGIN IMMEDIATE")
-      let transaction = StoreTransaction(connection: connection, outboxID: outboxID, now: .now)
-      var appender = ChunkAppender(transaction: transaction)
-      for entry in group {
-        switch entry {
-        case .append(let events, let continuation):
-          do {
-            try appender.open(events)
-          } catch let error as OutboxError {
-            // Only this caller's data sources are at fault.
-            continuation.resume(throwing: error)
-            endings.append { _ in }
-            continue
-          }
-          let receipt = try appender.add(events)
-          endings.append { error in
-            if let error { continuation.resume(throwing: error) } else { continuation.resume(returning: receipt) }
-          }
-        case .job(let job, let fail):
-          endings.append(try run(job, fail, in: transaction))
-        }
-      }
-      try appender.finish()
-      try connection.execute("COMMIT")
-    } catch {
-      fail(group, endings, connection, error)
-      return
-    }
-    didCommit()
-    for ending in endings { ending(nil) }
-  }
-
-  /// Folds what an earlier process left in the log into the database, before the first commit of this one.
+  /// Folds what earlier processes left in the log into the database, before the first commit of those who have the
+  /// outbox open now.
   ///
-  /// After a sync that failed, the kernel shows frames that are on no disk. If that process is gone, opening has taken
-  /// them for good, and a commit behind them would be lost with them in a power cut. So nothing is accepted until the
-  /// log begins anew. RESTART holds the write lock throughout, so that no commit can restart the log meanwhile.
-  private func foldOldLog(_ connection: SQLiteConnection) throws {
-    guard !hasFoldedOldLog else { return }
-    // SQLite does not wait where another process checkpoints too: we do.
-    var tries: Int32 = 0
-    while try connection.firstInteger(SQL.checkpointAndRestart) != 0 {
-      guard BusyHandler.wait(nil, tries) != 0 else {
-        throw OutboxError(
-          .busy,
-          "another program reads an old state of the outbox \(file.shownPath), so that its log cannot begin anew; nothing can be stored until it ends its transaction"
-        )
-      }
-      tries += 1
-    }
-    hasFoldedOldLog = true
+  /// After a sync that failed, the kernel shows frames that are on no disk. A process that lives writes them again. If
+  /// all are gone, the next opening has taken them for good, and a commit behind them would be lost with them in a power
+  /// cut. So nothing is accepted until the log begins anew.
+  func foldOldLog(_ connection: SQLiteConnection) throws {
+    if let presence { try foldOldLog(connection, presence) }
   }
 
-  /// A job that refuses its own work (the event is gone, the batch was settled) must not take the others down with it.
-  ///
-  /// What SQLite itself reports does: the transaction may not be whole any more.
-  private func run(
-    _ job: Committer.Job, _ fail: @Sendable (OutboxError) -> Void, in transaction: StoreTransaction
-  ) throws -> @Sendable (OutboxError?) -> Void {
-    try transaction.connection.execute("SAVEPOINT outbox_job")
-    do {
-      let ending = try job(transaction)
-      try transaction.connection.execute("RELEASE outbox_job")
-      return ending
-    } catch let error where !(error is SQLiteError) {
-      try transaction.connection.execute("ROLLBACK TO outbox_job")
-      try transaction.connection.execute("RELEASE outbox_job")
-      fail(error as? OutboxError ?? OutboxError(.conflict, "the work was refused: \(error)", cause: error))
-      return { _ in }
+  private func foldOldLog(_ connection: SQLiteConnection, _ presence: Presence) throws {
+    guard !presence.isLogFolded else { return }
+    let deadline = ContinuousClock.now + .milliseconds(Int(BusyHandler.maximumWaitMilliseconds))
+    switch try connection.foldAndRestartLog(SQL.checkpointAndRestart, by: deadline) {
+    case .done: presence.noteLogFolded()
+    case .keptFromByReader:
+      throw OutboxError(
+        .busy,
+        "another program reads an old state of the outbox \(file.shownPath), so that its log cannot begin anew; nothing can be stored until it ends its transaction"
+      )
+    case .keptFromByWriter:
+      throw OutboxError(
+        .busy,
+        "another program is writing to the outbox \(file.shownPath), and keeps its write lock; nothing can be stored until it ends its transaction"
+      )
     }
   }
 
-  /// Rolls back and keeps the connection: the next commit writes the same frames of the log again.
-  ///
-  /// A new connection could adopt frames that the kernel has dropped after the failed sync.
-  private func fail(
-    _ group: [Committer.Entry], _ endings: [@Sendable (OutboxError?) -> Void], _ connection: SQLiteConnection,
-    _ error: any Error
-  ) {
-    if connection.isInTransaction { try? connection.execute("ROLLBACK") }
-    let shown =
-      (error as? OutboxError) ?? (error as? SQLiteError)?.asOutboxError ?? OutboxError(.database, "\(type(of: error))")
-    logger.error(
-      "a commit failed; nothing of it is acknowledged",
-      metadata: ["outbox.error": "\(shown.shortDescription)", "outbox.group": "\(group.count)"])
-    for ending in endings { ending(shown) }
-    // Entries are handled in order: the one that threw and those behind it have no ending yet.
-    for entry in group.dropFirst(endings.count) { entry.fail(shown) }
+  /// The same before a long reading of our own, which would keep the first commit of another process from it.
+  func prepareForLongReading() {
+    guard let connection else { return }
+    // Where it cannot be done now, the first commit says why.
+    try? foldOldLog(connection)
   }
 
-  /// Folds the log into the database where it has grown enough.
+  /// Folds the log into the database where it has grown enough, and at once behind a large append.
   func checkpointIfDue() {
+    guard let checkpointer, checkpointer.isDue || holdsExtra else { return }
+    // Under a budget the file grows into what was held back for it.
+    if holdsExtra, gate.limits.maximumBytes != nil { gate.reserve.trim() }
+    checkpoint()
+    if holdsExtra { gate.reserve.trim() }
+    holdsExtra = false
+  }
+
+  /// Folds the log into the database.
+  ///
+  /// On a full disk with the blocks of the reserve: behind a log that cannot be folded nothing could be settled for long.
+  func checkpoint() {
     guard let connection, let checkpointer else { return }
     do {
-      try checkpointer.runIfDue(holding: connection)
+      try withReserve { try checkpointer.run(holding: connection) }
     } catch {
       logger.warning("a checkpoint failed; the log grows until one succeeds", metadata: ["outbox.error": "\(error)"])
     }

@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "COutboxWatch.h"
+
 typedef struct outbox_crash_machine outbox_crash_machine;
 
 /// What can be counted, fail, or be the moment of a power cut.
@@ -75,6 +77,17 @@ void outbox_crash_set_fault(outbox_crash_machine *machine, const outbox_crash_fa
 
 /// How many calls the fault has failed since it was set.
 int64_t outbox_crash_fault_hits(outbox_crash_machine *machine);
+
+// MARK: A full disk
+
+/// Gives the machine a disk of `bytes`, or, with 0, one without an end. What grows beyond it fails as a full disk does:
+/// with `SQLITE_FULL`, and with `SQLITE_IOERR_SHMSIZE` for shared memory. The blocks that the real file `reserve_path`
+/// holds count as taken.
+void outbox_crash_set_disk(outbox_crash_machine *machine, int64_t bytes, const char *reserve_path);
+
+/// The bytes that files and shared memory take, and those that the disk has left.
+int64_t outbox_crash_used_bytes(outbox_crash_machine *machine);
+int64_t outbox_crash_free_bytes(outbox_crash_machine *machine);
 
 // MARK: Power
 

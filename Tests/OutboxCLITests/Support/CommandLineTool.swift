@@ -1,4 +1,5 @@
 import Foundation
+import OutboxTestSupport
 import Synchronization
 import Testing
 
@@ -26,9 +27,7 @@ struct CommandLineTool: Sendable {
     }
   }
 
-  /// Where the tests' own binary is, `outbox` is too.
-  static let binary = (Bundle.main.executableURL ?? URL(filePath: CommandLine.arguments[0]))
-    .resolvingSymlinksInPath().deletingLastPathComponent().appending(path: "outbox")
+  static let binary = builtProductsDirectory.appending(path: "outbox")
 
   let directory: String
   var environment: [String: String] = [:]
@@ -69,7 +68,12 @@ final class RunningTool: Sendable {
     process.executableURL = binary
     process.arguments = arguments
     process.currentDirectoryURL = URL(filePath: directory)
-    process.environment = ["TMPDIR": directory, "PATH": "/usr/bin:/bin"].merging(environment) { $1 }
+    // What a sanitizer is told is meant for every process.
+    let sanitizer = ProcessInfo.processInfo.environment.filter {
+      ["ASAN_OPTIONS", "TSAN_OPTIONS", "LD_PRELOAD"].contains($0.key)
+    }
+    process.environment = ["TMPDIR": directory, "PATH": "/usr/bin:/bin"].merging(sanitizer) { $1 }
+      .merging(environment) { $1 }
     process.standardInput = input
     process.standardOutput = output.pipe
     process.standardError = errors.pipe
@@ -148,41 +152,6 @@ private final class Collector: Sendable {
         text.update { $0 = String(decoding: bytes, as: UTF8.self) }
       }
       text.update { $0 += "\u{4}" }
-    }
-  }
-}
-
-/// A value that can be waited for.
-final class Watch<Value: Sendable>: Sendable {
-  private struct Inner {
-    var value: Value
-    var waiting: [(isMet: @Sendable (Value) -> Bool, continuation: CheckedContinuation<Void, Never>)] = []
-  }
-
-  private let inner: Mutex<Inner>
-
-  init(_ value: Value) { inner = Mutex(Inner(value: value)) }
-
-  var value: Value { inner.withLock { $0.value } }
-
-  func update(_ change: (inout Value) -> Void) {
-    let met = inner.withLock { inner in
-      change(&inner.value)
-      let met = inner.waiting.filter { $0.isMet(inner.value) }
-      inner.waiting.removeAll { $0.isMet(inner.value) }
-      return met
-    }
-    for waiter in met { waiter.continuation.resume() }
-  }
-
-  func wait(until isMet: @escaping @Sendable (Value) -> Bool) async {
-    await withCheckedContinuation { continuation in
-      let isMetNow = inner.withLock { inner in
-        if isMet(inner.value) { return true }
-        inner.waiting.append((isMet, continuation))
-        return false
-      }
-      if isMetNow { continuation.resume() }
     }
   }
 }

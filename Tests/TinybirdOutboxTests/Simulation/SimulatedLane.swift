@@ -33,10 +33,8 @@ final class SimulatedLane {
   var reading: Reading?
   var lastToken: (token: Int, at: LaneTime)?
   var watch: LaneWatch
-  /// The last answer that changed the lane and is written down, by the order of the answers.
+  /// The last answer that is written down, by the order of the answers.
   var lastSettled = 0
-  /// One was written down after a later one.
-  var isOutOfOrder = false
 
   init(_ index: Int, machine: LaneStateMachine, record: LaneRecord) {
     self.index = index
@@ -71,4 +69,6 @@ struct SimulatedRequest {
   var settleFailures = 0
   /// When to try to write the answer down again.
   var settleAgainAt: LaneTime?
+  /// Its settlement waits for a commit, or to be tried again.
+  var isSettling = false
 }

@@ -92,7 +92,7 @@ extension SimulatedWorld {
   /// Not where a commit failed and answers were written down in another order than they came: the file then has the
   /// older one's word on the lane until the next.
   private func checkAgreement(_ index: Int) {
-    guard let lane = lanes[index], lane.reading == nil, !lane.isOutOfOrder, requests(of: lane).isEmpty else { return }
+    guard let lane = lanes[index], lane.reading == nil, requests(of: lane).isEmpty else { return }
     let record = store.lanes[index].record
     guard record.commandCount == lane.commandCount else { return }
     var hold: LaneRecord.Hold?

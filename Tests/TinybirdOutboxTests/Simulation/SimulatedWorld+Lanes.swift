@@ -186,7 +186,17 @@ extension SimulatedWorld {
     requests[index].judgedAt = now
     lastJudgeNumber += 1
     requests[index].judgeNumber = lastJudgeNumber
-    enqueue(.settle(request.id), byteCount: 0)
+    settleNext(of: lane)
+  }
+
+  /// A lane's answers are written down one after the other, in the order in which they were judged.
+  private func settleNext(of lane: SimulatedLane) {
+    let judged = requests.indices.filter { requests[$0].lane == lane.index && requests[$0].settlement != nil }
+    guard let first = judged.min(by: { requests[$0].judgeNumber < requests[$1].judgeNumber }),
+      !judged.contains(where: { requests[$0].isSettling })
+    else { return }
+    requests[first].isSettling = true
+    enqueue(.settle(requests[first].id), byteCount: 0)
   }
 
   func settleAgain(_ id: SimulatedRequest.ID) {
@@ -203,12 +213,11 @@ extension SimulatedWorld {
       let lane = lanes[requests[index].lane]
     else { return require(false, "an answer was settled twice") }
     let number = requests.remove(at: index).judgeNumber
-    if settlement.lane != .none {
-      if number < lane.lastSettled { lane.isOutOfOrder = true }
-      lane.lastSettled = max(lane.lastSettled, number)
-    }
+    require(number > lane.lastSettled, "an answer was written down after a later one")
+    lane.lastSettled = number
     lane.changeCount += 1
     lane.machine.settled(settlement, parts: parts)
     lane.isSignalled = true
+    settleNext(of: lane)
   }
 }

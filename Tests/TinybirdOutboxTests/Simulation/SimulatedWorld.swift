@@ -1,3 +1,5 @@
+import OutboxTestSupport
+
 @testable import TinybirdOutbox
 
 /// Everything there is: the file, the service, the clocks, and one process at a time that appends and delivers.
@@ -55,7 +57,8 @@ final class SimulatedWorld {
     service = ServiceModel(laneCount: scenario.laneCount)
     random = SeededRandom(seed: scenario.jitterSeed)
     acknowledged = Array(repeating: 0, count: scenario.laneCount)
-    committer = CommitStateMachine(maximumWaitingBytes: scenario.maximumWaitingBytes)
+    committer = CommitStateMachine(
+      maximumWaitingBytes: scenario.maximumWaitingBytes, maximumCommitBytes: scenario.maximumWaitingBytes / 2)
     lanes = Array(repeating: nil, count: scenario.laneCount)
     startProcess()
   }
@@ -147,7 +150,8 @@ final class SimulatedWorld {
     startedAt = time
     wallJumped = false
     graceEnds = nil
-    committer = CommitStateMachine(maximumWaitingBytes: scenario.maximumWaitingBytes)
+    committer = CommitStateMachine(
+      maximumWaitingBytes: scenario.maximumWaitingBytes, maximumCommitBytes: scenario.maximumWaitingBytes / 2)
     waiting = [:]
     group = nil
     isGroupDue = false

@@ -1,3 +1,5 @@
+import OutboxTestSupport
+
 @testable import TinybirdOutbox
 
 /// Chooses the steps of a seed while the world runs, so that most of them have something to do.

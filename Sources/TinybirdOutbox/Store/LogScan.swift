@@ -1,0 +1,132 @@
+internal import COutboxSQLite
+
+/// Walks over the frames of SQLite's log, and tells whether commits lie behind one that SQLite cannot read.
+///
+/// SQLite takes a log up to its first frame whose checksum does not fit, and passes over the rest without a word: that is
+/// how the last commit ends that a power cut has torn. But each commit is synced before the next one begins. So where two
+/// follow each other behind such a frame, in one unbroken chain of checksums, that was no power cut: the log was
+/// damaged, and what was acknowledged would be lost. The last two commits cannot be told from torn ones.
+///
+/// For the bytes see *WAL File Format* in SQLite's description of its file format.
+struct LogScan {
+  /// What SQLite would pass over.
+  struct Loss: Equatable {
+    /// The first frame that cannot be read, from 1 on.
+    var frame: Int
+    /// Commits behind it, at least.
+    var commits: Int
+  }
+
+  private typealias Checksum = (UInt32, UInt32)
+
+  private static let headerBytes = 32
+  private static let frameHeaderBytes = 24
+
+  private let isBigEndian: Bool
+  private let salts: (UInt32, UInt32)
+  private let frameBytes: Int
+
+  /// Reads so many bytes from an offset; nil where the log has no more.
+  typealias Read = (_ offset: Int, _ count: Int) -> [UInt8]?
+
+  /// Nil where there is no log, or none that SQLite reads, or nothing of it is lost.
+  static func loss(_ read: Read) -> Loss? {
+    guard let header = read(0, headerBytes), let scan = LogScan(header) else { return nil }
+    return scan.loss(after: header.checksum(24), read)
+  }
+
+  private init?(_ header: [UInt8]) {
+    let pageBytes = header.word(8) == 1 ? 65_536 : Int(header.word(8))
+    guard header.word(0) & ~1 == 0x377F_0682, (512...65_536).contains(pageBytes) else { return nil }
+    isBigEndian = header.word(0) & 1 == 1
+    salts = (header.word(16), header.word(20))
+    frameBytes = Self.frameHeaderBytes + pageBytes
+    guard checksum(of: header[..<24], after: (0, 0)) == header.checksum(24) else { return nil }
+  }
+
+  private func loss(after seed: Checksum, _ read: Read) -> Loss? {
+    var (number, before) = (0, seed)
+    // What the frame before has, and what it should have: damage may have hit the page or its checksum.
+    var expected: Checksum?
+    var (firstBad, commits, inChain) = (nil as Int?, 0, 0)
+    while let frame = read(Self.headerBytes + number * frameBytes, frameBytes) {
+      number += 1
+      let stored = frame.checksum(16)
+      let hasSalts = frame.word(8) == salts.0 && frame.word(12) == salts.1
+      let goesOn =
+        hasSalts
+        && (self.checksum(of: frame, after: before) == stored
+          || expected.map { self.checksum(of: frame, after: $0) == stored } ?? false)
+      expected = nil
+      if !goesOn {
+        if firstBad == nil {
+          firstBad = number
+          expected = self.checksum(of: frame, after: before)
+        }
+        inChain = 0
+      } else if firstBad != nil, frame.word(4) != 0 {
+        inChain += 1
+        if inChain > 1 { commits = max(commits, inChain) }
+      }
+      before = stored
+    }
+    return firstBad.flatMap { commits > 1 ? Loss(frame: $0, commits: commits) : nil }
+  }
+
+  /// Of the first eight bytes of a frame's header and of its page.
+  private func checksum(of frame: [UInt8], after seed: Checksum) -> Checksum {
+    checksum(of: frame[Self.frameHeaderBytes...], after: checksum(of: frame[..<8], after: seed))
+  }
+
+  private func checksum(of bytes: ArraySlice<UInt8>, after seed: Checksum) -> Checksum {
+    var (first, second) = seed
+    bytes.withUnsafeBytes { bytes in
+      for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
+        let one = bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+        let other = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
+        first &+= (isBigEndian ? one.bigEndian : one.littleEndian) &+ second
+        second &+= (isBigEndian ? other.bigEndian : other.littleEndian) &+ first
+      }
+    }
+    return (first, second)
+  }
+}
+
+extension [UInt8] {
+  fileprivate func word(_ offset: Int) -> UInt32 {
+    self[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
+  }
+
+  fileprivate func checksum(_ offset: Int) -> (UInt32, UInt32) { (word(offset), word(offset + 4)) }
+}
+
+extension SQLiteConnection {
+  /// What of the log SQLite would pass over; nothing where the log cannot be read.
+  func logLoss() -> LogScan.Loss? {
+    guard let loss = scanLog() else { return nil }
+    // Others may have begun the log anew in the middle of that: once more, while nobody can. Who may not write, or waits
+    // for one who writes for long, looks whether it stays the same.
+    guard (try? execute("BEGIN IMMEDIATE")) != nil else { return scanLog() == loss ? loss : nil }
+    defer { try? execute("ROLLBACK") }
+    return scanLog()
+  }
+
+  private func scanLog() -> LogScan.Loss? {
+    withLog { size, read in LogScan.loss { offset, count in offset + count <= size ? read(offset, count) : nil } }
+      ?? nil
+  }
+
+  /// Reads the log through the handle that SQLite has on it; nil where it has none.
+  func withLog<Value>(_ body: (_ size: Int, _ read: LogScan.Read) -> Value) -> Value? {
+    var opened: UnsafeMutablePointer<sqlite3_file>?
+    guard sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &opened) == SQLITE_OK, let file = opened,
+      let methods = file.pointee.pMethods, let sizeOf = methods.pointee.xFileSize, let read = methods.pointee.xRead
+    else { return nil }
+    var size: sqlite3_int64 = 0
+    guard sizeOf(file, &size) == SQLITE_OK else { return nil }
+    return body(Int(size)) { offset, count in
+      var bytes = [UInt8](repeating: 0, count: count)
+      return read(file, &bytes, Int32(count), sqlite3_int64(offset)) == SQLITE_OK ? bytes : nil
+    }
+  }
+}

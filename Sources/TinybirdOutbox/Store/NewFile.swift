@@ -1,0 +1,92 @@
+/// A file that is made under another name, `.partial`, and gets its own when it is complete.
+///
+/// One process at a time makes it: it holds the delivery lock of the partial file, which the kernel gives back however the
+/// process ends. So what lies there while nobody holds the lock is a crash's, and is cleared away.
+struct NewFile {
+  let file: OutboxFile
+  let partial: OutboxFile
+  private let lock: DeliveryLock
+
+  private static let partialSuffix = ".partial"
+  private static let besidePartial = ["-journal", "-wal", "-shm"]
+
+  /// Makes the partial file, empty.
+  ///
+  /// Throws ``OutboxError/Code/conflict`` where something is at `path` already, or is being made. `fileSystem` says what a
+  /// directory lies on: a parameter for tests.
+  init(
+    at path: String, fileSystem: @escaping @Sendable (String) -> FileSystem = FileSystem.of
+  ) throws(OutboxError) {
+    file = try OutboxFile(path: path, fileSystem: fileSystem)
+    try Self.refuseName(file)
+    try Self.refuseTaken(file)
+    // It is filled through a log, which wants memory that is shared: see ``FileSystem``.
+    if let name = file.networkFileSystem {
+      throw OutboxError(
+        .networkFileSystem,
+        "cannot write \(file.shownPath): \(file.directory) lies on a network file system (\(name)), where SQLite's locks and syncs do not hold; write it to a disk of this machine, then copy the finished file there"
+      )
+    }
+    partial = try OutboxFile(path: path + Self.partialSuffix, fileSystem: fileSystem)
+    guard partial.path == file.path + Self.partialSuffix else {
+      throw OutboxError(.conflict, "\(partial.shownPath) is a symbolic link, and is not followed; choose another path")
+    }
+    try file.checkDirectory()
+    guard let lock = try DeliveryLock.tryAcquire(partial) else {
+      throw OutboxError(
+        .conflict, "\(file.shownPath) is being written by another program; wait for its end, or choose another path")
+    }
+    self.lock = lock
+    // Whoever had the lock before may have finished.
+    do throws(OutboxError) {
+      try Self.refuseTaken(file)
+      // What SQLite would take for the file's own goes first.
+      partial.remove(Self.besidePartial + [""])
+      try partial.prepare(create: true)
+    } catch {
+      removePartial()
+      throw error
+    }
+  }
+
+  /// A name that would be a file of another outbox's: SQLite would take it for its own, or a later copy clear it away.
+  private static func refuseName(_ file: OutboxFile) throws(OutboxError) {
+    let suffixes = OutboxFile.suffixesBeside + [partialSuffix]
+    guard let suffix = suffixes.first(where: { file.path.hasSuffix($0) }) else { return }
+    throw OutboxError(
+      .conflict,
+      "cannot write \(file.shownPath): a name that ends in \(suffix) is for a file beside an outbox; choose another")
+  }
+
+  private static func refuseTaken(_ file: OutboxFile) throws(OutboxError) {
+    guard file.condition == nil else {
+      throw OutboxError(
+        .conflict, "there is something at \(file.shownPath) already, and nothing is written over; choose another path")
+    }
+    for suffix in ["-wal", "-journal"] where file.size(beside: suffix) ?? 0 > 0 {
+      throw OutboxError(
+        .conflict,
+        "\(file.shownPath + suffix) is the log of another file, and SQLite would take it for the new one's own; move it away, or choose another path"
+      )
+    }
+  }
+
+  /// Gives it its name, durably, and never over a file that came there meanwhile.
+  ///
+  /// It must be synced already, and closed.
+  func finish() throws(OutboxError) {
+    try partial.rename(to: file.path)
+    do {
+      try file.syncDirectory()
+    } catch {
+      // Whoever is told of an error finds nothing.
+      file.remove([""])
+      throw error
+    }
+  }
+
+  /// Takes away what is not complete, after ``finish()`` the lock alone.
+  func removePartial() {
+    withExtendedLifetime(lock) { partial.remove(Self.besidePartial + ["", "-lock"]) }
+  }
+}

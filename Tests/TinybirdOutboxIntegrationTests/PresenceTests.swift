@@ -1,0 +1,118 @@
+import Foundation
+import OutboxTestSupport
+import Testing
+
+@testable import TinybirdOutbox
+
+/// Who has the outbox open, and what that means for the log and for those who wait.
+@Suite struct PresenceTests {
+  /// A snapshot is held, as a backup holds one, and there are commits behind it.
+  private func withLongReading(
+    _ body: (_ path: String, _ working: Outbox, _ reading: SQLiteConnection) async throws -> Void
+  ) async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/app.outbox"
+      let working = try await Outbox(at: path)
+      try await working.append("{}", to: "clicks")
+      let reading = try StoreOpening.openForReading(OutboxFile(path: path))
+      try reading.execute("BEGIN")
+      _ = try reading.firstInteger(SQL.countSchemaObjects)
+      try await working.append("{}", to: "clicks")
+      try await body(path, working, reading)
+    }
+  }
+
+  /// The log was folded away since, by a process that is there: what is in it is on the disk.
+  @Test func aNewProcessNeedNotWaitForAReader() async throws {
+    try await withLongReading { path, working, reading in
+      let another = try await Outbox(at: path)
+      let receipt = try await another.append("{}", to: "clicks")
+      #expect(receipt.description == "clicks/3")
+      try reading.execute("COMMIT")
+      try await expectSound(another)
+      await another.close()
+      await working.close()
+    }
+  }
+
+  /// Nobody is left who could know what the log holds: nothing is stored behind it.
+  @Test func theFirstProcessWaitsAndSaysForWhom() async throws {
+    try await withLongReading { path, working, reading in
+      await working.close()
+      let first = try await Outbox(at: path)
+      let error = await #expect(throws: OutboxError.self) { try await first.append("{}", to: "clicks") }
+      #expect(error?.code == .busy)
+      #expect(error?.message.contains("another program reads an old state") == true)
+      try reading.execute("COMMIT")
+      try await first.append("{}", to: "clicks")
+      try await expectSound(first)
+      await first.close()
+    }
+  }
+
+  /// Our own long readings fold the log before they begin, so that they are in nobody's way.
+  @Test func aBackupThatCameFirstIsInNobodysWay() async throws {
+    try await withLongReading { path, working, reading in
+      try reading.execute("COMMIT")
+      await working.close()
+      let backingUp = try await Outbox(at: path)
+      await backingUp.writer.prepareForLongReading()
+      try reading.execute("BEGIN")
+      _ = try reading.firstInteger(SQL.countSchemaObjects)
+      let app = try await Outbox(at: path)
+      try await app.append("{}", to: "clicks")
+      try reading.execute("COMMIT")
+      await app.close()
+      await backingUp.close()
+    }
+  }
+
+  @Test func nobodyIsAloneWhileAnotherHasItOpen() async throws {
+    try await withTemporaryDirectory { directory in
+      let file = try OutboxFile(path: directory + "/app.outbox")
+      let first = try Presence.share(file)
+      #expect(!first.isLogFolded)
+      first.noteLogFolded()
+      let second = try Presence.share(file)
+      #expect(second.isLogFolded, "what the first has done is known to the second")
+      #expect(try Presence.alone(file) == nil)
+      withExtendedLifetime((first, second)) {}
+    }
+  }
+
+  @Test func whatTheLastOnesNotedIsOver() async throws {
+    try await withTemporaryDirectory { directory in
+      let file = try OutboxFile(path: directory + "/app.outbox")
+      do {
+        let last = try Presence.share(file)
+        last.noteLogFolded()
+      }
+      let presence = try Presence.share(file)
+      #expect(!presence.isLogFolded)
+    }
+  }
+
+  /// An erasure holds the write lock for as long as it takes to write the file anew.
+  @Test func aCommitWaitsForAnErasureHoweverLongItTakes() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/app.outbox"
+      let log = RecordedLog()
+      let outbox = try await Outbox(at: path, logger: log.logger)
+      try await outbox.append("{}", to: "clicks")
+      let erasing = try SQLiteConnection(path: path)
+      try erasing.execute(SQL.replaceMeta, StoreRewriter.metaName, currentProcessID())
+      try erasing.execute("BEGIN IMMEDIATE")
+      async let receipt = outbox.append("{}", to: "clicks")
+      await log.wait(for: "a commit waits for an erasure", "a commit failed")
+      try erasing.execute("ROLLBACK")
+      #expect(try await receipt.description == "clicks/2")
+      // One that is dead is waited for by nobody.
+      try erasing.execute(SQL.replaceMeta, StoreRewriter.metaName, Int64(Int32.max))
+      try erasing.execute("BEGIN IMMEDIATE")
+      let error = await #expect(throws: OutboxError.self) { try await outbox.append("{}", to: "clicks") }
+      #expect(error?.code == .busy)
+      try erasing.execute("ROLLBACK")
+      await outbox.close()
+    }
+  }
+}
