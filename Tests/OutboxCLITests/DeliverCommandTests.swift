@@ -22,7 +22,8 @@ import Testing
       #expect(json.removeValue(forKey: "milliseconds") is Int)
       #expect(
         NSDictionary(dictionary: json) == [
-          "version": 1, "delivered_events": 3, "new_dead_letters": 0, "pending_events": 0, "possible_duplicates": 0,
+          "version": 1, "delivered_events": 3, "new_dead_letters": 0, "new_damaged_events": 0, "pending_events": 0,
+          "possible_duplicates": 0,
           "held_data_sources": [String](),
         ])
     }
@@ -252,6 +253,22 @@ import Testing
       let outcome = await running.end()
       #expect(outcome.code == 130)
       #expect(try outcome.json["pending_events"] as? Int == 1)
+    }
+  }
+
+  /// What cannot be sent is said, every other event is delivered, and a script can tell.
+  @Test func damagedEventsAreNoSuccess() async throws {
+    try await withToolAndEmulator { tool, emulator in
+      try await tool.append(5)
+      try SQLiteShell(tool.path("app.outbox")).run("UPDATE outbox_chunks SET crc32 = 1")
+      try await tool.append(1)
+      let outcome = try await tool.run("deliver", "--until-empty")
+      #expect(outcome.code == 74)
+      #expect(outcome.output.contains("5 are damaged and were not sent, nothing is pending\n"), "\(outcome.output)")
+      #expect(try await emulator.rowCount() == 1)
+      let again = try await tool.run("deliver", "--until-empty", "--json")
+      #expect(again.code == 0, "what was found before is told by status and doctor")
+      #expect(try again.json["new_damaged_events"] as? Int == 0)
     }
   }
 

@@ -102,6 +102,13 @@ struct DeliverySummary {
 
   private var deliveredEvents: Int { after.deliveredEvents - before.deliveredEvents }
 
+  /// Events that were to be sent, and whose bytes on disk are not what was appended.
+  var newDamagedEvents: Int { Self.damagedEvents(after) - Self.damagedEvents(before) }
+
+  private static func damagedEvents(_ status: OutboxStatus) -> Int {
+    status.dataSources.reduce(0) { $0 + $1.damagedEvents }
+  }
+
   /// The data sources whose events stay.
   private var held: [DataSourceStatus] {
     after.dataSources.filter { source in
@@ -118,10 +125,12 @@ struct DeliverySummary {
   func lines(options: OutboxOptions, now: Date) -> [String] {
     var what = ["\(Humane.count(deliveredEvents, "event")) delivered in \(Humane.duration(duration))"]
     if newDeadLetters > 0 { what.append("\(Humane.count(newDeadLetters)) went to the dead-letter table") }
+    if newDamagedEvents > 0 { what.append("\(Humane.count(newDamagedEvents)) are damaged and were not sent") }
     what.append(after.pendingEvents == 0 ? "nothing is pending" : "\(Humane.count(after.pendingEvents)) still pending")
     let advice = held.flatMap { LaneWords($0, now: now, options: options).advice }
     return [what.joined(separator: ", ")] + advice
       + (newDeadLetters > 0 ? ["to see why: \(options.command("dead-letters"))"] : [])
+      + (newDamagedEvents > 0 ? ["their bytes are kept; to see what is wrong: \(options.command("doctor"))"] : [])
   }
 
   /// The JSON of `outbox deliver --json`.
@@ -129,6 +138,7 @@ struct DeliverySummary {
     [
       "delivered_events": .integer(deliveredEvents),
       "new_dead_letters": .integer(newDeadLetters),
+      "new_damaged_events": .integer(newDamagedEvents),
       "pending_events": .integer(after.pendingEvents),
       "possible_duplicates": .integer(after.possibleDuplicates - before.possibleDuplicates),
       "held_data_sources": .array(held.map { .describing($0.dataSource) }),

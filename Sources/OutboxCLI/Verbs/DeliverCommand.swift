@@ -14,7 +14,8 @@ struct DeliverCommand: AsyncParsableCommand {
       which loses nothing: what was under way is sent again, and counted as a possible duplicate.
 
       With --until-empty it ends when every event is settled, with exit code 0 if all were delivered, 2 if some went to the \
-      dead-letter table, 69 if a data source is held, so that its events stay pending.
+      dead-letter table, 69 if a data source is held, so that its events stay pending, 74 if \
+      some are damaged in the file, so that they were not sent.
 
       With --now data sources that back off, or are in outage, are tried at once, whichever process delivers. It then ends, \
       unless --until-empty is given too. A hold stays.
@@ -77,6 +78,7 @@ struct DeliverCommand: AsyncParsableCommand {
       }
       guard untilEmpty else { return }
       if let signal { throw ExitCode.interrupted(by: signal) }
+      if summary.newDamagedEvents > 0 { throw ExitCode.inputOutput }
       if summary.isHeld { throw ExitCode.unavailable }
       if summary.newDeadLetters > 0 { throw ExitCode.deadLettersAppeared }
     }
