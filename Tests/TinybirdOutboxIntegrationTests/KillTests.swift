@@ -26,11 +26,12 @@ import Testing
         for (number, step) in kills.enumerated() {
           try await run.kill(at: step, number: number, using: &random)
         }
-        let problems = try await run.finish()
+        let (problems, status) = try await run.finish()
         #expect(problems.prefix(20).isEmpty, "seed \(seed), \(problems.count) problems")
         let arrivals = try await Reckoning(acknowledged: [], emulator: emulator).arrivals()
         print(
           "seed \(seed): \(kills.count) kills, \(run.acknowledged.reduce(0) { $0 + $1.count }) events acknowledged,",
+          "\(status.deliveredEvents) delivered, \(status.deadEvents) dead;",
           "\(arrivals.count) arrived, \(arrivals.values.count { $0 > 1 }) more than once")
       }
     }
@@ -181,14 +182,17 @@ struct KillRun {
     if takesEverything(step) { try await deliverUntilEmpty() }
   }
 
-  /// Lets a last process deliver what is left, and reckons up.
-  mutating func finish() async throws -> [String] {
+  /// Lets a last process deliver what is left, and reckons up: what is wrong, and what became of the events.
+  ///
+  /// Those that were committed when their caller was killed are among them, so that they are more than were acknowledged.
+  mutating func finish() async throws -> (problems: [String], status: OutboxStatus) {
     emulator.dataSources = Self.refusingBad
     try await deliverUntilEmpty()
     let outbox = try await Outbox(at: path)
     let problems = try await Reckoning(acknowledged: acknowledged, emulator: emulator).problems(outbox)
+    let status = try await outbox.status()
     await outbox.close()
-    return problems
+    return (problems, status)
   }
 
   private mutating func prepare(_ prelude: KillStep.Prelude, writer: String) async throws {
