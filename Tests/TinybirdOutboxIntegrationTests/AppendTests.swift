@@ -205,13 +205,20 @@ func withOutbox(
   _ configuration: OutboxConfiguration = OutboxConfiguration(), _ body: (Outbox) async throws -> Void
 ) async throws {
   try await withTemporaryDirectory { directory in
-    let outbox = try await Outbox(at: directory + "/app.outbox", configuration: configuration)
-    do {
-      try await body(outbox)
-    } catch {
-      await outbox.close()
-      throw error
-    }
-    await outbox.close()
+    try await withOutbox(at: directory + "/app.outbox", configuration, body)
   }
+}
+
+/// Runs `body` with the outbox at a path, which is closed afterwards.
+func withOutbox(
+  at path: String, _ configuration: OutboxConfiguration = OutboxConfiguration(), _ body: (Outbox) async throws -> Void
+) async throws {
+  let outbox = try await Outbox(at: path, configuration: configuration)
+  do {
+    try await body(outbox)
+  } catch {
+    await outbox.close()
+    throw error
+  }
+  await outbox.close()
 }

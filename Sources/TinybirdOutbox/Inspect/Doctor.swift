@@ -215,7 +215,7 @@ private actor Doctor {
       report.add(
         .problem, .settings,
         isReadable ? "SQLite cannot read it: \(error)" : "it is not an SQLite database, or its first page is gone",
-        advice: isReadable ? Self.rescue : "check the path; if it was an outbox, keep a copy and restore a backup")
+        advice: isReadable ? Self.rescue : "check the path; if it was an outbox, \(Self.rescue)")
     }
     return nil
   }

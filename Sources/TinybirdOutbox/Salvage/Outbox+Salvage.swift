@@ -40,9 +40,13 @@ extension Outbox {
   /// are dropped, and the log of attempts stays behind. A data source whose name cannot be read is called `salvaged_`
   /// and its number, and is held, so that nothing is sent to a place that nobody chose.
   ///
+  /// Where the first pages are damaged, so that SQLite finds no table in the file, a copy is read, `path.partial-source`,
+  /// that has new ones: it takes as many bytes as file and log, and no other process may have the outbox open meanwhile.
+  /// That helps a file that this library has made, and not an outbox in an app's own database.
+  ///
   /// The damaged file and its log are not changed by one byte. Its delivery lock is held meanwhile. The new outbox is
   /// checked as ``verify(progress:)`` does, synced, and only then gets its name: after a crash, an error or a
-  /// cancellation there is none. What a crash leaves, `path.partial`, the next salvage to `path` clears away. Do not
+  /// cancellation there is none. What a crash leaves, `path.partial` and `path.partial-source`, the next salvage to `path` clears away. Do not
   /// deliver from both.
   ///
   /// - Parameters:
@@ -50,8 +54,8 @@ extension Outbox {
   ///   - path: The new file; nothing may be there.
   ///   - progress: Called now and then with the events looked at so far and those there are.
   /// - Throws: ``OutboxError``: ``OutboxError/Code/conflict`` where something is at `path`, or a process delivers from the
-  ///   damaged outbox; ``OutboxError/Code/damaged`` or ``OutboxError/Code/notADatabase`` where SQLite can read nothing,
-  ///   because the schema on its first pages is gone.
+  ///   damaged outbox; ``OutboxError/Code/damaged`` or ``OutboxError/Code/notADatabase`` where nothing of an outbox is
+  ///   found in it.
   public static func salvage(
     from damaged: String, to path: String, progress: @Sendable (Int, Int) -> Void = { _, _ in }
   ) async throws -> SalvageReport {
@@ -102,9 +106,11 @@ private actor SalvageWorker {
     _ file: OutboxFile, to partial: OutboxFile, _ id: OutboxID, _ report: inout SalvageReport,
     _ progress: (Int, Int) -> Void
   ) throws {
-    let source = try SalvageSource(file)
     let connection = try StoreOpening.openForWriting(
       partial, create: true, limits: SpaceLimits(maximumBytes: nil, diskBytes: partial.diskBytes), newID: id, now: .now)
+    let rebuild = SchemaRebuild(
+      fresh: connection, copy: try OutboxFile(path: partial.path + NewFile.sourceSuffix))
+    let source = try SalvageSource.open(file, rebuild: rebuild)
     var salvage = Salvage(
       source: source, target: StoreTransaction(connection: connection, outboxID: id, now: .now), report: report)
     try salvage.run(progress)

@@ -32,6 +32,10 @@ struct Salvage {
 
   mutating func run(_ progress: (Int, Int) -> Void) throws {
     try target.connection.execute("BEGIN IMMEDIATE")
+    if source.isRebuilt {
+      report.problems.append(
+        "its first pages, which tell where each table is, are damaged: they were looked for where every outbox has them")
+    }
     if let loss = source.logLoss {
       report.problems.append(
         "frame \(loss.frame) of its log is damaged: at least \(loss.commits) commits behind it cannot be read, and the addresses that were given in them are given again"

@@ -12,12 +12,32 @@ struct SalvageSource {
   let logLoss: LogScan.Loss?
   /// A restored backup that was not delivered from yet.
   let backedUpAt: Int64?
+  /// Whether a copy is read whose schema is a new one.
+  private(set) var isRebuilt = false
 
   /// How many leaps a stretch that cannot be read is probed with.
   private static let maximumLeaps: Int64 = 4096
 
-  /// Begins to read a file that ``OutboxFile/prepare(create:)`` has looked at.
-  init(_ file: OutboxFile) throws {
+  /// Begins to read a file that ``OutboxFile/prepare(create:)`` has looked at, or where SQLite finds no table in it, a
+  /// copy with a new schema.
+  static func open(_ file: OutboxFile, rebuild: SchemaRebuild) throws -> SalvageSource {
+    let refusal: OutboxError
+    do {
+      return try SalvageSource(file)
+    } catch let error as SQLiteError where error.isCorruption || error.primaryCode == SQLITE_NOTADB {
+      refusal = error.asOutboxError
+    } catch let error as OutboxError where error.code == .damaged {
+      refusal = error
+    }
+    let logLoss = try rebuild.run(file)
+    guard var source = try? SalvageSource(rebuild.copy, logLoss: logLoss), source.outboxID != nil else {
+      throw refusal
+    }
+    source.isRebuilt = true
+    return source
+  }
+
+  private init(_ file: OutboxFile, logLoss: LogScan.Loss? = nil) throws {
     guard file.size(beside: "-journal") ?? 0 == 0 else {
       throw OutboxError(
         .conflict,
@@ -33,7 +53,7 @@ struct SalvageSource {
     // One state for all of it: where a fault of the disk ends the transaction, each row is still whole in itself.
     try connection.execute("BEGIN")
     let connection = connection
-    logLoss = connection.logLoss()
+    self.logLoss = logLoss ?? connection.logLoss()
     backedUpAt = try Self.reading { try connection.firstInteger(SQL.selectMeta, "backed_up_at") } ?? nil
     let stored = try? StoreOpening.readID(connection, file)
     outboxID = try stored ?? Self.mostFrequentID(connection)
@@ -42,9 +62,15 @@ struct SalvageSource {
   private static func checkSchema(_ connection: SQLiteConnection, _ file: OutboxFile) throws {
     let tables = try reading { try connection.firstInteger(SQL.countEventTables) ?? 0 } ?? 0
     guard tables == 2 else {
+      let objects = try reading { try connection.firstInteger(SQL.countSchemaObjects) ?? 0 } ?? 0
+      if objects > 0, tables == 0, try reading({ try connection.firstInteger(SQL.metaTableExists) }) == .some(nil) {
+        throw OutboxError(
+          .foreignDatabase,
+          "the file \(file.shownPath) is another application's database, not an outbox; check the path")
+      }
       throw OutboxError(
         .damaged,
-        "nothing of \(file.shownPath) can be salvaged: its first pages name no tables of an outbox, and without them SQLite reads nothing. Check the path; if it was an outbox, keep a copy and restore a backup"
+        "nothing of \(file.shownPath) can be salvaged: its first pages name no tables of an outbox, and nothing lies where an outbox has them. Check the path; if it was an outbox, keep a copy and restore a backup"
       )
     }
     // A fault of the disk, while SQLite learnt the schema, would make an outbox of nothing out of it.

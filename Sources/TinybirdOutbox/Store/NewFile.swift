@@ -8,7 +8,11 @@ struct NewFile {
   private let lock: DeliveryLock
 
   private static let partialSuffix = ".partial"
-  private static let besidePartial = ["-journal", "-wal", "-shm"]
+  /// What a copy is called that salvage reads in place of a damaged file.
+  static let sourceSuffix = "-source"
+  private static let besidePartial = ["", sourceSuffix].flatMap { name in
+    ["-journal", "-wal", "-shm", ""].map { name + $0 }
+  }
 
   /// Makes the partial file, empty.
   ///
@@ -41,7 +45,7 @@ struct NewFile {
     do throws(OutboxError) {
       try Self.refuseTaken(file)
       // What SQLite would take for the file's own goes first.
-      partial.remove(Self.besidePartial + [""])
+      partial.remove(Self.besidePartial)
       try partial.prepare(create: true)
     } catch {
       removePartial()
@@ -87,6 +91,6 @@ struct NewFile {
 
   /// Takes away what is not complete, after ``finish()`` the lock alone.
   func removePartial() {
-    withExtendedLifetime(lock) { partial.remove(Self.besidePartial + ["", "-lock"]) }
+    withExtendedLifetime(lock) { partial.remove(Self.besidePartial + ["-lock"]) }
   }
 }

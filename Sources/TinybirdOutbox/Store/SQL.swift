@@ -421,6 +421,12 @@ enum SQL {
   // MARK: Salvaging: what is read of a damaged file, by key alone and never through an index
 
   static let readDamagedSchema = "PRAGMA writable_schema = ON"
+  static let selectTreesOfSchema = """
+    SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE rootpage > 0 ORDER BY rowid
+    """
+  static let insertSchemaObject = """
+    INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) VALUES (?1, ?2, ?3, ?4, ?5)
+    """
   static let countEventTables = """
     SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('outbox_chunks', 'outbox_batches')
     """
