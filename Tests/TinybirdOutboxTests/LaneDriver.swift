@@ -58,9 +58,13 @@ final class LaneDriver {
   var now = LaneTime.zero
   /// Stands for luck in every wait.
   var fraction = 0.5
+  /// What happens when the ledger is written, before the lane is told so.
+  var beforeNews: () -> Void = {}
   private(set) var record: LaneRecord
   /// The batches of the ledger that are not settled.
   private(set) var pending: [Batch.ID: Batch] = [:]
+  /// Those whose answer is not written down.
+  private var sending: Set<Batch.ID> = []
   private(set) var delivered: [ClosedRange<Int64>] = []
   private(set) var dead: [(sequences: ClosedRange<Int64>, reason: DeadReason)] = []
   private(set) var requestCount = 0
@@ -114,6 +118,8 @@ final class LaneDriver {
     let batch = Batch.sample(lastID, record.nextUnbatched...record.nextUnbatched + Int64(taken) - 1)
     record.nextUnbatched += Int64(taken)
     pending[batch.id] = batch
+    sending.insert(batch.id)
+    beforeNews()
     machine.formed(batch, mark: mark)
     return batch
   }
@@ -127,10 +133,12 @@ final class LaneDriver {
       switch next() {
       case .send(let batch):
         requestCount += 1
+        sending.insert(batch.id)
         return batch
       case .form(let limits):
         guard let batch = form(limits) else { continue }
         requestCount += 1
+        sending.insert(batch.id)
         return batch
       case .wait, .finish: return nil
       }
@@ -183,6 +191,7 @@ final class LaneDriver {
   /// One transaction, and what the machine is told of it.
   func commit(_ settlement: Settlement) {
     guard var batch = pending[settlement.batch] else { return }
+    sending.remove(batch.id)
     batch.attempts += settlement.isCounted ? 1 : 0
     batch.inserted = batch.inserted.combined(with: settlement.inserted)
     change(settlement.lane)
@@ -206,6 +215,7 @@ final class LaneDriver {
       pending[batch.id] = nil
       dead.append((batch.sequences, reason))
     }
+    beforeNews()
     machine.settled(settlement, parts: parts)
   }
 
@@ -229,7 +239,7 @@ final class LaneDriver {
   /// A command: it changes what is stored, and the lane reads it anew.
   func command(_ change: (inout LaneRecord) -> Void = { _ in }) {
     change(&record)
-    machine.reload(record, batches: batches, now: now, wallNow: wallNow)
+    machine.reload(record, batches: batches, sending: sending, now: now, wallNow: wallNow)
   }
 
   func hold() { command { $0.hold = LaneRecord.Hold(kind: .byOperator, status: nil) } }
@@ -247,7 +257,7 @@ final class LaneDriver {
   func reloadStale(_ change: () -> Void) {
     let (record, batches) = (record, batches)
     change()
-    machine.reload(record, batches: batches, now: now, wallNow: wallNow)
+    machine.reload(record, batches: batches, sending: sending, now: now, wallNow: wallNow)
   }
 
   /// Every wait of the lane and of its batches is over.

@@ -42,6 +42,44 @@ import Testing
     #expect(lane.request() == nil)
   }
 
+  // MARK: A command between a commit of the lane and the news of it
+
+  /// The reading has the new batch already: it must not be there twice, or it is sent again and again.
+  @Test func whatWasFormedIsSentOnce() throws {
+    let lane = LaneDriver(unbatched: 10, settings: .sample(maximumEvents: 5))
+    lane.beforeNews = { lane.command() }
+    #expect(lane.requests().map(\.sequences) == [1...5, 6...10])
+  }
+
+  @Test func thePartsOfASplitAreSentOnce() throws {
+    let lane = LaneDriver([.sample(1, 1...4)])
+    lane.beforeNews = { lane.command() }
+    lane.answer(try #require(lane.request()), .status(413))
+    let parts = lane.requests()
+    #expect(parts.map(\.sequences) == [1...2])
+    for part in parts { lane.answer(part, .delivered) }
+    lane.answer(try #require(lane.request()), .delivered)
+    #expect(lane.machine.isDrained && lane.requestCount == 3)
+  }
+
+  /// The hold is written down, then it is resumed, and then the lane is told of both.
+  @Test func aResumeIsNotUndoneByTheHoldBeforeIt() throws {
+    let lane = LaneDriver([.sample(1, 1...4), .sample(2, 5...8)], settings: .sample(maximumInFlight: 1))
+    let first = try #require(lane.request())
+    lane.beforeNews = { lane.resume() }
+    lane.answer(first, .status(401))
+    #expect(lane.machine.condition == .open)
+    #expect(lane.request()?.id == 2)
+  }
+
+  /// What came for a request that the lane knows nothing of is there, and pending: it is named.
+  @Test func anAnswerToNothingIsAPossibleDuplicate() {
+    let lane = LaneDriver([.sample(1, 1...4)])
+    #expect(lane.judge(.sample(1, 1...4), .delivered).inserted == .maybe)
+  }
+
+  // MARK: What is cut short
+
   /// `deliver-now`: every wait is cut short, of the lane, of its batches, and one that the service asked for.
   @Test(
     arguments: [.status(503), .status(503, retryAfter: .seconds(100)), .status(429, retryAfter: .seconds(100))]

@@ -131,7 +131,8 @@ actor Lane {
 
   /// Reads lane and batches anew after a command of an operator.
   ///
-  /// What the lane itself changes meanwhile makes the reading stale, so that it is read again.
+  /// What the lane itself is told to have changed meanwhile makes the reading stale, so that it is read again. What is
+  /// committed, and the lane not told of it yet, may be in the reading.
   private func reload() async {
     isStale = true
     reloadCount += 1
@@ -140,15 +141,15 @@ actor Lane {
       let mark = changeCount
       let id = id
       do {
-        let (record, batches) = try await dependencies.reader.read { snapshot in
-          (try snapshot.lane(id), try snapshot.pendingBatches(of: id))
+        let (record, batches, sending) = try await dependencies.reader.read { snapshot in
+          (try snapshot.lane(id), try snapshot.pendingBatches(of: id), try snapshot.batchesBeingSent(of: id))
         }
         guard let record else {
           _ = stop(for: SQLiteRow.damage("no data source \(id), whose events are being delivered"))
           return
         }
         guard mark == changeCount else { continue }
-        machine.reload(record, batches: batches, now: dependencies.now, wallNow: .now)
+        machine.reload(record, batches: batches, sending: sending, now: dependencies.now, wallNow: .now)
         commandCount = record.commandCount
         isStale = false
         return
@@ -170,6 +171,7 @@ actor Lane {
   private func markSending(_ batch: Batch) async -> Bool {
     do {
       try await dependencies.committer.perform { try Ledger(transaction: $0).markSending(batch.id) }
+      changeCount += 1
       return true
     } catch {
       if !stop(for: error) { warn("a batch could not be marked as being sent", error, batch) }

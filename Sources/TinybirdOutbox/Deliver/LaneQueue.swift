@@ -59,7 +59,10 @@ struct LaneQueue: Equatable {
 
   // MARK: Changing
 
+  /// One that is there already stays as it is: a reading of the ledger may have brought it, before the lane was told
+  /// that its own commit has.
   mutating func insert(_ batch: Batch, notBefore: LaneTime?) {
+    guard !entries.contains(where: { $0.batch.id == batch.id }) else { return }
     let place = entries.firstIndex { Self.precedes(batch, $0.batch) } ?? entries.endIndex
     entries.insert(Entry(batch: batch, notBefore: notBefore), at: place)
   }

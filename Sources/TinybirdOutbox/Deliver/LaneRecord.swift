@@ -52,6 +52,11 @@ extension StoreSnapshot {
     }
   }
 
+  /// The batches of a lane whose last answer, if there is one, is not written down yet.
+  func batchesBeingSent(of lane: Int64) throws -> Set<Batch.ID> {
+    Set(try connection.rows(SQL.selectBatchesBeingSent, lane) { $0.int64(0) })
+  }
+
   /// The next batch that could be formed from whole chunks, or nil where all is in batches.
   ///
   /// Events whose chunk cannot be found become a batch of their own: reading it says what is wrong, and sets them apart.

@@ -64,7 +64,7 @@ struct LaneStateMachine {
     mayHaveUnbatched = record.hasUnbatched
     queue = LaneQueue()
     condition = .open
-    reload(record, batches: batches, now: now, wallNow: wallNow)
+    reload(record, batches: batches, sending: [], now: now, wallNow: wallNow)
     // A program is often started anew because its token or base URL was wrong: one small batch finds out.
     credentialsChanged(now: now)
   }
@@ -224,10 +224,16 @@ struct LaneStateMachine {
   }
 
   /// An operator's command changed the lane, or its batches.
-  mutating func reload(_ record: LaneRecord, batches: [Batch], now: LaneTime, wallNow: WallTime) {
+  ///
+  /// `sending` are those of the batches whose answer the ledger does not have.
+  mutating func reload(
+    _ record: LaneRecord, batches: [Batch], sending: Set<Batch.ID>, now: LaneTime, wallNow: WallTime
+  ) {
     func moment(_ time: WallTime) -> LaneTime {
       now + min(max(.zero, time.duration(since: wallNow)), settings.retryPolicy.maximumDelay)
     }
+    // An answer that the ledger has, and the lane was not told so yet, may have been overtaken by the command.
+    if let last = unsettled.lastIndex(where: { !sending.contains($0.batch) }) { unsettled.removeSubrange(...last) }
     queue.synchronise(with: batches) { $0.nextAttemptAt.map(moment) }
     // What was appended since the record was read must not be forgotten; forming a batch finds out.
     mayHaveUnbatched = mayHaveUnbatched || record.hasUnbatched
@@ -285,8 +291,11 @@ extension LaneStateMachine {
   ) -> Settlement {
     var settlement = Settlement(
       batch: id, change: .pending(retryAfter: nil), lane: .none, inserted: verdict.inserted, isCounted: true)
-    // An answer to nothing that was asked settles nothing.
-    guard let batch = queue.underWay(id) else { return settlement }
+    // An answer to nothing that was asked settles nothing; but rows that came so are there, and are sent once more.
+    guard let batch = queue.underWay(id) else {
+      if verdict.inserted == .yes { settlement.inserted = .maybe }
+      return settlement
+    }
     let wasHeld = isHeld
     switch verdict.kind {
     case .delivered(let counts):

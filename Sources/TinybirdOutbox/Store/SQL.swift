@@ -77,6 +77,10 @@ enum SQL {
     FROM outbox_batches WHERE data_source_id = ?1 AND state = 'pending' ORDER BY first_sequence
     """
 
+  static let selectBatchesBeingSent = """
+    SELECT id FROM outbox_batches WHERE data_source_id = ?1 AND state = 'pending' AND sending_since IS NOT NULL
+    """
+
   // MARK: Reading what is sent
 
   static let selectChunkAtOrBefore = """

@@ -100,7 +100,8 @@ struct LaneWatch {
       notBefore = .zero
       pausedUntil = .zero
     }
-    for request in unsettled.sorted(by: { $0.judgeNumber < $1.judgeNumber }) where request.judgeNumber > lastSettled {
+    for request in unsettled.sorted(by: { $0.judgeNumber < $1.judgeNumber })
+    where request.judgeNumber > lastSettled && reading.sending.contains(request.batch.id) {
       if let settlement = request.settlement { take(settlement.lane, at: request.judgedAt, settings) }
     }
     let underWay = Set(unsettled.map(\.batch.id))

@@ -19,6 +19,7 @@ final class SimulatedLane {
     var changeCount: Int
     var record: LaneRecord
     var batches: [Batch]
+    var sending: Set<Batch.ID>
     var tries = 1
     /// What the engine had seen.
     var hasUnbatched: Bool

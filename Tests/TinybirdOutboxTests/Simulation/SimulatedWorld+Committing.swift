@@ -97,12 +97,18 @@ extension SimulatedWorld {
     }
   }
 
+  func storeGroup() {
+    guard storedResults == nil, let group else { return }
+    storedResults = applyToStore(group)
+  }
+
   func endGroup(succeeds: Bool) {
+    if succeeds { storeGroup() }
     guard let group else { return }
-    self.group = nil
-    let results = succeeds ? applyToStore(group) : []
+    let results = storedResults
+    (self.group, storedResults) = (nil, nil)
     // The writer tells everybody before it looks for the next group.
-    for (index, work) in group.enumerated() { finish(work, succeeds ? results[index] : nil) }
+    for (index, work) in group.enumerated() { finish(work, results?[index]) }
     switch committer.groupEnded() {
     case .commitAgain: isGroupDue = true
     case .idle: require(waiting.isEmpty, "the writer sleeps, and \(waiting.count) wait for it")
@@ -155,7 +161,7 @@ extension SimulatedWorld {
     switch (work, result) {
     case (.append(let caller), .appended(let firsts)?): acknowledge(caller, firsts)
     case (.append(let caller), _): callers.removeAll { $0.id == caller.id }
-    case (.mark(let lane, let batch), .done?): lanes[lane]?.loop = .ready; send(batch, from: lane)
+    case (.mark(let lane, let batch), .done?): lanes[lane].map { marked($0, batch) }
     case (.mark(let lane, let batch), _): lanes[lane].map { startFailed($0, batch) }
     case (.form(let lane, _, let mark), .formed(let batch)?): lanes[lane].map { formed($0, batch, mark: mark) }
     case (.form(let lane, _, _), _): lanes[lane].map(formingFailed)

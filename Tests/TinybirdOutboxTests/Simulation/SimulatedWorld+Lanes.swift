@@ -30,7 +30,7 @@ extension SimulatedWorld {
   private func read(_ lane: SimulatedLane, hasUnbatched: Bool, tries: Int = 1) {
     lane.reading = SimulatedLane.Reading(
       changeCount: lane.changeCount, record: store.lanes[lane.index].record,
-      batches: store.lanes[lane.index].pendingBatches, tries: tries, hasUnbatched: hasUnbatched)
+      batches: store.lanes[lane.index].pendingBatches, sending: store.lanes[lane.index].batchesBeingSent, tries: tries, hasUnbatched: hasUnbatched)
   }
 
   func finishReading(_ lane: SimulatedLane) {
@@ -41,7 +41,8 @@ extension SimulatedWorld {
     }
     lane.reading = nil
     if reading.changeCount == lane.changeCount {
-      lane.machine.reload(reading.record, batches: reading.batches, now: now, wallNow: wallNow)
+      lane.machine.reload(
+        reading.record, batches: reading.batches, sending: reading.sending, now: now, wallNow: wallNow)
       lane.commandCount = reading.record.commandCount
       lane.watch.reloaded(
         reading, unsettled: requests(of: lane), lastSettled: lane.lastSettled, settings, now: now,
@@ -119,6 +120,12 @@ extension SimulatedWorld {
   func requests(of lane: SimulatedLane) -> [SimulatedRequest] { requests.filter { $0.lane == lane.index } }
 
   // MARK: One request
+
+  func marked(_ lane: SimulatedLane, _ batch: Batch) {
+    lane.changeCount += 1
+    lane.loop = .ready
+    send(batch, from: lane.index)
+  }
 
   func startFailed(_ lane: SimulatedLane, _ batch: Batch) {
     count("start failed")

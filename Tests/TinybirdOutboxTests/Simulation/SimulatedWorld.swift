@@ -41,6 +41,8 @@ final class SimulatedWorld {
   var committer: CommitStateMachine
   var waiting: [CommitStateMachine.ID: CommitWork] = [:]
   var group: [CommitWork]?
+  /// What a group did that is committed, while nobody was told.
+  var storedResults: [CommitResult]?
   var isGroupDue = false
   var lastCommitID: CommitStateMachine.ID = 0
   var lastCommittedAppend: CommitStateMachine.ID = 0
@@ -91,6 +93,7 @@ final class SimulatedWorld {
     case .cancel(let caller): cancel(caller)
     case .takeGroup: takeGroup()
     case .endGroup(let succeeds): endGroup(succeeds: succeeds)
+    case .storeGroup: storeGroup()
     case .look: look()
     case .reload(let lane): lanes[lane % lanes.count].map(finishReading)
     case .run(let lane): lanes[lane % lanes.count].map(run)
@@ -154,6 +157,7 @@ final class SimulatedWorld {
       maximumWaitingBytes: scenario.maximumWaitingBytes, maximumCommitBytes: scenario.maximumWaitingBytes / 2)
     waiting = [:]
     group = nil
+    storedResults = nil
     isGroupDue = false
     lastCommitID = 0
     lastCommittedAppend = 0
@@ -165,7 +169,7 @@ final class SimulatedWorld {
   private func crash(isStored: Bool) {
     count("crash")
     // Nobody is told, but what the disk has, it has.
-    if isStored, let group { _ = applyToStore(group) }
+    if isStored, storedResults == nil, let group { _ = applyToStore(group) }
     for request in requests where request.settlement == nil { service.abandon(request) }
     callers = []
     startProcess()

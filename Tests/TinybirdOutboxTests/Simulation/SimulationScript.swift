@@ -67,6 +67,8 @@ enum SimulationStep: Codable, Equatable {
   /// The writer takes what is queued, then commits it, or fails.
   case takeGroup
   case endGroup(succeeds: Bool)
+  /// It is committed, and nobody who waits for it was told yet: the next `endGroup` does that.
+  case storeGroup
   /// The engine looks at what has changed.
   case look
   /// The reading of a lane, after a command, reaches the lane.

@@ -72,7 +72,10 @@ struct StepGenerator {
   private mutating func work(_ world: SimulatedWorld) -> SimulationStep? {
     var steps: [SimulationStep] = []
     if world.isGroupDue { steps.append(.takeGroup) }
-    if world.group != nil { steps.append(.endGroup(succeeds: !chance(commitFailurePercent))) }
+    if world.group != nil {
+      let mayStore = world.storedResults == nil && chance(30)
+      steps.append(mayStore ? .storeGroup : .endGroup(succeeds: !chance(commitFailurePercent)))
+    }
     if world.canLook { steps.append(.look) }
     for case let lane? in world.lanes {
       if lane.reading != nil { steps.append(.reload(lane: lane.index)) }

@@ -70,6 +70,8 @@ struct StoreModel {
       return rows[index]
     }
 
+    var batchesBeingSent: Set<Batch.ID> { Set(rows.filter { $0.state == .pending && $0.isSending }.map(\.id)) }
+
     var pendingBatches: [Batch] {
       rows.filter { $0.state == .pending }.map(\.batch).sorted { $0.sequences.lowerBound < $1.sequences.lowerBound }
     }
