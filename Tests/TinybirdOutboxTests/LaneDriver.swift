@@ -103,7 +103,11 @@ final class LaneDriver {
     machine.appended()
   }
 
-  func next() -> LaneStateMachine.Action { machine.next(now: now) }
+  func next() -> LaneStateMachine.Action {
+    let action = machine.next(now: now)
+    if case .send(let batch) = action { sending.insert(batch.id) }
+    return action
+  }
 
   /// Forms what ``LaneStateMachine/Action/form(_:)`` asks for; every event is a chunk of 100 bytes.
   func form(_ limits: BatchLimits) -> Batch? {
@@ -133,12 +137,10 @@ final class LaneDriver {
       switch next() {
       case .send(let batch):
         requestCount += 1
-        sending.insert(batch.id)
         return batch
       case .form(let limits):
         guard let batch = form(limits) else { continue }
         requestCount += 1
-        sending.insert(batch.id)
         return batch
       case .wait, .finish: return nil
       }
