@@ -51,17 +51,6 @@ import Testing
     #expect(lane.requests().map(\.sequences) == [1...5, 6...10])
   }
 
-  @Test func thePartsOfASplitAreSentOnce() throws {
-    let lane = LaneDriver([.sample(1, 1...4)])
-    lane.beforeNews = { lane.command() }
-    lane.answer(try #require(lane.request()), .status(413))
-    let parts = lane.requests()
-    #expect(parts.map(\.sequences) == [1...2])
-    for part in parts { lane.answer(part, .delivered) }
-    lane.answer(try #require(lane.request()), .delivered)
-    #expect(lane.machine.isDrained && lane.requestCount == 3)
-  }
-
   /// The hold is written down, then it is resumed, and then the lane is told of both.
   @Test func aResumeIsNotUndoneByTheHoldBeforeIt() throws {
     let lane = LaneDriver([.sample(1, 1...4), .sample(2, 5...8)], settings: .sample(maximumInFlight: 1))

@@ -4,8 +4,9 @@ internal import COutboxSQLite
 ///
 /// SQLite finds each table by the schema, whose tree begins on page 1. In a file that this library has made each begins
 /// where it begins in any other: tables and indexes are made in one order, before all else, and with `auto_vacuum` SQLite
-/// puts the first page of each at the lowest number that is free of another's. So a fresh outbox tells. Whether it is
-/// right is for the rows to show: a chunk carries the outbox's id and a checksum.
+/// puts the first page of each at the lowest number that is free of another's. So a fresh outbox tells; and one that
+/// was vacuumed, as erasing does, for that makes all tables before the indexes. Whether it is right is for the rows to
+/// show: a chunk carries the outbox's id and a checksum.
 ///
 /// For the bytes see *Database File Format* in SQLite's description of its file format.
 struct SchemaRebuild {
@@ -15,6 +16,19 @@ struct SchemaRebuild {
 
   /// The largest page: SQLite's layer reads and writes no more than that at once.
   private static let pieceBytes = 64 << 10
+
+  /// A table or an index.
+  private struct Tree {
+    var type: String
+    var name: String
+    var table: String
+    /// The number of its first page.
+    var root: Int
+    var sql: String?
+  }
+
+  /// The kinds of pages that a tree's first page can be, by its first byte: of an index, inside and a leaf; of a table.
+  private static let kinds: [UInt8: Bool] = [0x02: false, 0x0A: false, 0x05: true, 0x0D: true]
 
   /// Makes the copy; returns what of the log SQLite passes over.
   ///
@@ -27,6 +41,7 @@ struct SchemaRebuild {
         "the first pages of \(file.shownPath) are damaged, so that it has to be copied, and a program has it open: end that first"
       )
     }
+    let (layouts, isTable) = try layouts()
     try withExtendedLifetime(presence) {
       try copyBytes(of: file, to: copy)
       guard file.logBytes > 0 else { return }
@@ -37,8 +52,37 @@ struct SchemaRebuild {
     try writeFirstPage()
     let loss = try foldLog()
     try writeFirstPage()
-    try writeSchema()
+    let pages = try RawFile(copy)
+    let fits = try layouts.map { trees in
+      try trees.count { tree in try isTable[tree.name] == Self.isTable(tree, in: pages, pageBytes: pageBytes) }
+    }
+    try writeSchema(fits[1] > fits[0] ? layouts[1] : layouts[0])
     return loss
+  }
+
+  private var pageBytes: Int { get throws { Int(try fresh.firstInteger("PRAGMA page_size") ?? 0) } }
+
+  /// Where the trees of a fresh outbox begin, and of one that was vacuumed; and which are a table's.
+  private func layouts() throws -> ([[Tree]], isTable: [String: Bool]) {
+    try copy.prepare(create: true)
+    defer { copy.remove(["-wal", "-shm", ""]) }
+    try fresh.execute("VACUUM INTO ?1", copy.path)
+    let vacuumed = try Self.trees(SQLiteConnection(path: copy.path))
+    let pages = try RawFile(copy)
+    let isTable = try vacuumed.map { ($0.name, try Self.isTable($0, in: pages, pageBytes: pageBytes) ?? false) }
+    return ([try Self.trees(fresh), vacuumed], Dictionary(isTable) { first, _ in first })
+  }
+
+  private static func trees(_ connection: SQLiteConnection) throws -> [Tree] {
+    try connection.rows(SQL.selectTreesOfSchema) { row in
+      Tree(type: row.text(0), name: row.text(1), table: row.text(2), root: row.int(3), sql: row.optionalText(4))
+    }
+  }
+
+  /// Nil where its first page is none of a tree.
+  private static func isTable(_ tree: Tree, in pages: RawFile, pageBytes: Int) throws -> Bool? {
+    let offset = (tree.root - 1) * pageBytes
+    return kinds[pages.readable(offset..<offset + 1)[0]]
   }
 
   private func copyBytes(of file: OutboxFile, to copy: OutboxFile) throws {
@@ -61,7 +105,7 @@ struct SchemaRebuild {
 
   /// The page 1 of a database without a table, in WAL mode, whose pages are those that are there.
   private func writeFirstPage() throws {
-    let pageBytes = Int(try fresh.firstInteger("PRAGMA page_size") ?? 0)
+    let pageBytes = try pageBytes
     let file = try RawFile(copy)
     var page = [UInt8](repeating: 0, count: pageBytes)
     page.replaceSubrange(0..<16, with: Array("SQLite format 3\0".utf8))
@@ -79,15 +123,13 @@ struct SchemaRebuild {
     try file.write(page, at: 0)
   }
 
-  /// Writes the rows of the fresh outbox's schema; SQLite finds the room behind the last page.
-  private func writeSchema() throws {
+  /// Writes the rows of the schema; SQLite finds the room behind the last page.
+  private func writeSchema(_ trees: [Tree]) throws {
     let connection = try SQLiteConnection(path: copy.path)
     try connection.execute(SQL.readDamagedSchema)
     try connection.execute("BEGIN IMMEDIATE")
-    try fresh.forEachRow(SQL.selectTreesOfSchema) { row in
-      try connection.execute(
-        SQL.insertSchemaObject, row.text(0), row.text(1), row.text(2), row.int64(3), row.optionalText(4))
-      return true
+    for tree in trees {
+      try connection.execute(SQL.insertSchemaObject, tree.type, tree.name, tree.table, tree.root, tree.sql)
     }
     try connection.execute("COMMIT")
     try connection.foldLog()
