@@ -38,7 +38,15 @@ import Testing
       // No dates.
       ("Wed, 29 Feb 1995 08:49:37 GMT", nil), ("Sun, 06 Nov 1994 25:49:37 GMT", nil), ("Sun, 06 Nov 1994", nil),
       ("Sun, 06 Nov 1994 08:50:37 CET", nil), ("1994-11-06T08:50:37Z", nil), ("So, 06 Nov 1994 08:50:37 GMT", nil),
-      ("Sun, 06 Nov 99999999999 08:50:37 GMT", nil),
+      ("Sun, 06 Nov 99999999999 08:50:37 GMT", nil), ("Sun, 6 Nov 1994 08:49:37 GMT", nil),
+      ("Sun, 06 Nov 1994 08:49:61 GMT", nil), ("Sun, 06 Nov 1994 08:60:37 GMT", nil),
+      ("Sun, 00 Nov 1994 08:49:37 GMT", nil), ("Sun, 06 Nov 0000 08:49:37 GMT", nil),
+      ("Sun, 06 Nov +994 08:49:37 GMT", nil), ("Sun,  6 Nov 1994 08:49:37 GMT", nil),
+      // The calendar: leap years, and none.
+      ("Wed, 01 Mar 2000 00:00:00 GMT", 167_757_023), ("Tue, 29 Feb 2000 00:00:00 GMT", 167_670_623),
+      ("Mon, 29 Feb 2100 00:00:00 GMT", nil), ("Fri, 31 Dec 9999 23:59:59 GMT", 252_618_189_022),
+      // On which Foundation's formatter ends the process.
+      ("        \u{59A}bb\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}", nil),
     ] as [(String, Int?)])
   func dates(text: String, seconds: Int?) {
     #expect(parse(text) == seconds.map { .seconds($0) })
