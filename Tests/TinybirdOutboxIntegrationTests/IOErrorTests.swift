@@ -44,6 +44,8 @@ import Testing
     Case(
       fault: .init(name: "shared memory: no block", operation: OUTBOX_CRASH_SHM_MAP, code: ioError(19)),
       codes: [.diskFull]),
+    Case(fault: .init(name: "read: ENOMEM", operation: OUTBOX_CRASH_READ, code: ioError(12)), codes: [.database]),
+    Case(fault: .init(name: "write: ENOMEM", operation: OUTBOX_CRASH_WRITE, code: ioError(12)), codes: [.database]),
     Case(
       fault: .init(name: "shared memory: ENOMEM", operation: OUTBOX_CRASH_SHM_MAP, code: ioError(12)),
       codes: [.database]),
