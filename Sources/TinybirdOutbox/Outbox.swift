@@ -62,7 +62,8 @@ public final class Outbox: Service, Sendable {
     let opened = try await Self.open(writer, file, configuration, logger)
     outboxID = opened.id
     setAsidePath = opened.setAsidePath
-    Self.warn(of: file.exposures(), isNew: isNew, logger)
+    let aside = setAsidePath.flatMap { try? OutboxFile(path: $0) }
+    Self.warn(of: file.exposures() + (aside?.exposedFiles() ?? []), isNew: isNew, logger)
     committer = Committer(
       writer: writer, thread: thread, maximumWaitingBytes: configuration.maximumWaitingBytes,
       maximumCommitBytes: limits.commitBytes)

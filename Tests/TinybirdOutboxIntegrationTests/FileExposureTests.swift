@@ -57,6 +57,22 @@ import Testing
     }
   }
 
+  /// It keeps its mode, for it may be anybody's; what is in it is as secret as before.
+  @Test func aFileThatIsSetAsideAndThatOthersMayReadIsWarnedOf() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = directory + "/app.outbox"
+      try Data(repeating: 0x61, count: 5000).write(to: URL(filePath: path))
+      try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
+      var configuration = OutboxConfiguration()
+      configuration.setsAsideUnreadableFile = true
+      let log = RecordedLog()
+      let outbox = try await Outbox(at: path, configuration: configuration, logger: log.logger)
+      let aside = try #require(outbox.setAsidePath)
+      #expect(log.lines.contains { $0.contains("other users may read or write \(aside) (mode 0644)") })
+      await outbox.close()
+    }
+  }
+
   @Test func aLockThatIsALinkIsNotFollowed() async throws {
     try await withTemporaryDirectory { directory in
       let file = try OutboxFile(path: directory + "/app.outbox")

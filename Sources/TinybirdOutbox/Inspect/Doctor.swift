@@ -176,7 +176,8 @@ private actor Doctor {
         .problem, .file,
         "the disk has \(free) bytes free, too few to hold \(limits.reserveBytes) back: appends are refused",
         advice: "see that \(needed >> 20) MiB are free; then appends are taken again by themselves")
-    } else if file.reserveBytes == 0 {
+    } else if file.reserveBytes == 0, file.size(beside: "-open") != nil {
+      // A copy that no program has opened has none either.
       report.add(
         .note, .file,
         "no blocks are held back for a full disk: nothing was appended here yet, or the file system cannot",

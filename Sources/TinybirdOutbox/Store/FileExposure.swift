@@ -39,10 +39,7 @@ extension OutboxFile {
   ///
   /// What cannot be looked at is passed over: opening the file reports that.
   func exposures() -> [FileExposure] {
-    var found: [FileExposure] = []
-    for path in [path] + Self.suffixesBeside.map({ path + $0 }) {
-      if let mode = Self.mode(of: path), mode & 0o066 != 0 { found.append(.file(path: path, mode: mode)) }
-    }
+    var found = exposedFiles()
     if let mode = Self.mode(of: directory) {
       if mode & 0o022 != 0 {
         found.append(.writableDirectory(path: directory, mode: mode))
@@ -51,6 +48,14 @@ extension OutboxFile {
       }
     }
     return found
+  }
+
+  /// The files of the outbox that others can read or write; one that was set aside keeps its mode.
+  func exposedFiles() -> [FileExposure] {
+    ([path] + Self.suffixesBeside.map { path + $0 }).compactMap { path in
+      guard let mode = Self.mode(of: path), mode & 0o066 != 0 else { return nil }
+      return .file(path: path, mode: mode)
+    }
   }
 
   private static func mode(of path: String) -> UInt16? {
