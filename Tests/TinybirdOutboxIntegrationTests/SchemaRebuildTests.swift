@@ -41,7 +41,8 @@ import Testing
 
   private func expectAllSaved(_ history: SalvageHistory, _ before: [String: SalvagedEvent]) async throws {
     let report = try await history.salvage()
-    #expect(report.problems.count == 1 && report.problems.allSatisfy { $0.contains("first pages") }, "\(report.problems)")
+    #expect(
+      report.problems.count == 1 && report.problems.allSatisfy { $0.contains("first pages") }, "\(report.problems)")
     #expect(report.lostEvents == 0)
     #expect(try history.bytes == history.before, "not one byte is changed")
     #expect(try history.beside == ["new.outbox"], "the copy is gone")

@@ -30,7 +30,8 @@ extension SimulatedWorld {
   private func read(_ lane: SimulatedLane, hasUnbatched: Bool, tries: Int = 1) {
     lane.reading = SimulatedLane.Reading(
       changeCount: lane.changeCount, record: store.lanes[lane.index].record,
-      batches: store.lanes[lane.index].pendingBatches, sending: store.lanes[lane.index].batchesBeingSent, tries: tries, hasUnbatched: hasUnbatched)
+      batches: store.lanes[lane.index].pendingBatches, sending: store.lanes[lane.index].batchesBeingSent, tries: tries,
+      hasUnbatched: hasUnbatched)
   }
 
   func finishReading(_ lane: SimulatedLane) {
