@@ -18,6 +18,7 @@ struct OutboxCommand: AsyncParsableCommand {
         OUTBOX_PATH        the outbox, where --outbox does not name it
         TINYBIRD_BASE_URL  such as https://api.us-east.tinybird.co
         TINYBIRD_TOKEN     a token that may append; it is never an argument
+        HTTPS_PROXY        a proxy on the way there, such as http://proxy.example.com:3128; NO_PROXY names hosts without
         NO_COLOR           no colours, also on a terminal
 
       \(ExitCode.table)

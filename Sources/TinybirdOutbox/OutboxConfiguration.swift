@@ -228,6 +228,10 @@ public struct HTTPSettings: Sendable, Equatable {
   ///
   /// Default: none.
   public var trustedCertificatesPath: String?
+  /// The proxy on the way to the service.
+  ///
+  /// Default: what `HTTPS_PROXY` and `NO_PROXY` say when delivery begins.
+  public var proxy = HTTPProxy.Choice.environment
 
   /// Settings of defaults.
   public init() {}

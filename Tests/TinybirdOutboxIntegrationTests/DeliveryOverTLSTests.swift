@@ -75,6 +75,41 @@ import Testing
     }
   }
 
+  /// The proxy sees host and port, and neither the token nor an event.
+  @Test func aProxyIsToldTheHostAlone() async throws {
+    // `user:secret`.
+    try await ConnectProxy.withRunning(password: "dXNlcjpzZWNyZXQ=") { proxy in
+      let choice = HTTPProxy.Choice.through(try HTTPProxy("http://user:secret@127.0.0.1:\(proxy.port)"))
+      try await withTLSDelivery(proxy: choice) { outbox, emulator in
+        try await outbox.append(contentsOf: (1...500).map { #"{"n":\#($0)}"# }, to: "clicks")
+        try await outbox.deliverUntilEmpty()
+        #expect(try await outbox.status().deliveredEvents == 500)
+        #expect(try await emulator.rowCount() == 500)
+        let service = try await emulator.baseURL.absoluteString.dropFirst("https://".count)
+        #expect(!proxy.heads.isEmpty)
+        for head in proxy.heads {
+          #expect(head.hasPrefix("CONNECT \(service) HTTP/1.1\r\n"))
+          #expect(!head.contains(testToken) && !head.contains("Bearer"))
+        }
+      }
+    }
+  }
+
+  @Test func aProxyThatRefusesIsNamedAndNothingIsSent() async throws {
+    try await ConnectProxy.withRunning(password: "other") { proxy in
+      let choice = HTTPProxy.Choice.through(try HTTPProxy("http://user:secret@127.0.0.1:\(proxy.port)"))
+      try await withTLSDelivery(proxy: choice) { outbox, emulator in
+        try await outbox.append("{}", to: "clicks")
+        let delivering = Task { try await outbox.deliverUntilEmpty() }
+        try await waitUntil(outbox) { $0.dataSources.first?.lastAnswer?.text == "no answer: proxy" }
+        #expect(try await outbox.events(in: AddressRange("clicks")).map(\.inserted) == [.no])
+        #expect(try await emulator.requests().isEmpty)
+        delivering.cancel()
+        _ = await delivering.result
+      }
+    }
+  }
+
   /// A redirect to another host is not followed: not one request with the token gets there.
   @Test func aRedirectTakesNoTokenToAnotherHost() async throws {
     try await EventsAPIEmulator.withRunning { other in
@@ -98,7 +133,7 @@ import Testing
 
 /// Runs `body` with an outbox that delivers to an emulator with a certificate of its own.
 private func withTLSDelivery(
-  usesTLS: Bool = true, trusted: Bool = true, baseURL: String? = nil,
+  usesTLS: Bool = true, trusted: Bool = true, baseURL: String? = nil, proxy: HTTPProxy.Choice = .direct,
   run body: (Outbox, EventsAPIEmulator) async throws -> Void
 ) async throws {
   try await withTemporaryDirectory { directory in
@@ -111,6 +146,7 @@ private func withTLSDelivery(
       delivery.retryPolicy = RetryPolicy(
         firstDelay: .milliseconds(5), firstProbeDelay: .milliseconds(20), maximumDelay: .milliseconds(50))
       delivery.shutdownGrace = .milliseconds(100)
+      delivery.http.proxy = proxy
       if trusted, let certificate = emulator.certificatePEM {
         let path = directory + "/ca.pem"
         try Data(certificate.utf8).write(to: URL(filePath: path))

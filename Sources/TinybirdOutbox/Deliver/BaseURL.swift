@@ -3,6 +3,9 @@ internal import Foundation
 /// Where the Events API is: a regional host such as `https://api.us-east.tinybird.co`.
 public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
   private let text: String
+  /// In small letters, an IPv6 address without its brackets.
+  let host: String
+  let port: Int
 
   /// Takes the URL without a path, as Tinybird shows it for a workspace.
   ///
@@ -35,6 +38,8 @@ public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
       throw Self.error("it has a path; give the host alone, the outbox adds /v0/events")
     }
     let bracketed = host.contains(":") && !host.hasPrefix("[") ? "[\(host)]" : host
+    self.host = Self.plain(host)
+    port = parts.port ?? (scheme == "https" ? 443 : 80)
     self.text = "\(scheme)://\(bracketed)" + (parts.port.map { ":\($0)" } ?? "")
   }
 
@@ -47,8 +52,13 @@ public struct BaseURL: Sendable, Hashable, CustomStringConvertible {
   /// The URL, without anything secret.
   public var description: String { text }
 
+  /// Whether it is a name or an address of the machine that asks.
+  var isThisMachine: Bool { Self.isLoopback(host) }
+
+  private static func plain(_ host: String) -> String { host.lowercased().trimmingCharacters(in: ["[", "]"]) }
+
   private static func isLoopback(_ host: String) -> Bool {
-    let plain = host.lowercased().trimmingCharacters(in: ["[", "]"])
+    let plain = plain(host)
     let numbers = plain.split(separator: ".", omittingEmptySubsequences: false)
     // As it is printed, not only as it can be read: resolvers take `0127` for an octal number, which is another network.
     let isAddress = numbers.count == 4 && numbers.allSatisfy { text in UInt8(text).map { "\($0)" == text } ?? false }

@@ -32,6 +32,11 @@ final class HTTPEventsTransport: EventsTransport {
     configuration.connectionPool.retryConnectionEstablishment = false
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = concurrentRequests
     configuration.decompression = .disabled
+    if let proxy = try settings.proxy.proxy(to: baseURL, environment: ProcessInfo.processInfo.environment) {
+      configuration.proxy = .server(
+        host: proxy.host, port: proxy.port,
+        authorization: proxy.credentials.map { .basic(username: $0.user, password: $0.password) })
+    }
     if let path = settings.trustedCertificatesPath {
       var tls = TLSConfiguration.makeClientConfiguration()
       do {
