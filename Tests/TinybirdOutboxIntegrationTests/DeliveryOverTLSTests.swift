@@ -75,6 +75,19 @@ import Testing
     }
   }
 
+  /// The counts in front of it are an acknowledgement; the rest is read to a small limit, and the connection given up.
+  @Test(arguments: [false, true]) func anAnswerWithoutEndIsReadToALimit(usesTLS: Bool) async throws {
+    try await withTLSDelivery(usesTLS: usesTLS) { outbox, emulator in
+      emulator.faults = [VerdictDeliveryTests.once(.endlessAnswer)]
+      for _ in 0..<2 {
+        try await outbox.append("{}", to: "clicks")
+        try await outbox.deliverUntilEmpty()
+      }
+      #expect(try await outbox.status().deliveredEvents == 2)
+      #expect(try await emulator.rowCount() == 2)
+    }
+  }
+
   /// The proxy sees host and port, and neither the token nor an event.
   @Test func aProxyIsToldTheHostAlone() async throws {
     // `user:secret`.
