@@ -12,13 +12,30 @@
   @Suite struct OpenFilesTests {
     /// A plain open and close of a database drops the locks that SQLite holds on it in that process.
     @Test func nobodyButSQLiteOpensTheDatabase() async throws {
+      // The system may make one event of two opens in a row, so that it shows fewer; nobody else's makes it show more.
+      for _ in 0..<5 {
+        let (seen, counted) = try await opens()
+        for name in Self.names {
+          #expect(seen[name, default: 0] <= counted[name, default: 0], "\(name)")
+          #expect(seen[name, default: 0] >= 4, "\(name)")
+        }
+        if Self.names.allSatisfy({ seen[$0] == counted[$0] }) { return }
+      }
+      Issue.record("the system never showed every open")
+    }
+
+    private static let names = ["app.outbox", "app.outbox-wal", "app.outbox-shm"]
+
+    /// How often each file is opened while processes append, deliver, inspect and open: what the system sees, and what
+    /// SQLite counts.
+    private func opens() async throws -> (seen: [String: Int], counted: [String: Int]) {
+      var (seen, counted): ([String: Int], [String: Int]) = ([:], [:])
       try await withTemporaryDirectory { directory in
         try await withCountingEmulator { emulator in
           let path = directory + "/app.outbox"
           let url = try await emulator.baseURL.absoluteString
           #expect(try await CrashChild.run("append", path, ["calls": "8", "bad": "1"]).code == 0)
           let watch = try OpenWatch(directory)
-          var counted: [String: Int] = [:]
           for mode in ["append", "deliver", "inspect", "open"] {
             let outcome = try await CrashChild.run(mode, path, ["url": url, "until": "empty", "watch": "opens"])
             #expect(outcome.code == 0, "\(mode): \(outcome.lines)")
@@ -26,13 +43,10 @@
               counted[String(words[2].split(separator: "/").last ?? ""), default: 0] += Int(words[1]) ?? 0
             }
           }
-          let seen = try watch.counts()
-          for name in ["app.outbox", "app.outbox-wal", "app.outbox-shm"] {
-            #expect(seen[name] == counted[name], "\(name)")
-            #expect(seen[name, default: 0] >= 4, "\(name)")
-          }
+          seen = try watch.counts()
         }
       }
+      return (seen, counted)
     }
 
     /// A lock that a child process inherited would be held until that ends.
