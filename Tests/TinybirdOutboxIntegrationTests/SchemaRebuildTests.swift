@@ -109,6 +109,21 @@ import Testing
     }
   }
 
+  /// Who could not tell would send a backup again, and nobody would know.
+  @Test(arguments: [
+    ["DELETE FROM outbox_meta"],
+    ["PRAGMA writable_schema = ON", "DELETE FROM sqlite_schema WHERE name = 'outbox_meta'"],
+  ])
+  func whatMayBeABackupCountsAsOne(damage: [String]) async throws {
+    try await withSalvageHistory { history in
+      try history.run(damage)
+      let report = try await history.salvage()
+      #expect(report.problems.contains { $0.contains("restored backup") }, "\(report.problems)")
+      let mark = "SELECT count(*) FROM outbox_meta WHERE name = 'backed_up_at'"
+      #expect(try SQLiteShell(history.new).run(mark) == [["1"]])
+    }
+  }
+
   @Test func whatWasNeverAnOutboxIsRefused() async throws {
     try await withTemporaryDirectory { directory in
       let (text, foreign, new) = (directory + "/text", directory + "/foreign", directory + "/new")

@@ -42,8 +42,13 @@ struct Salvage {
         "frame \(loss.frame) of its log is damaged: at least \(loss.commits) commits behind it cannot be read, and the addresses that were given in them are given again"
       )
     }
-    if let backedUpAt = source.backedUpAt {
+    // A backup that is not known as one would be sent again, and nobody would know.
+    if let backedUpAt = source.backedUpAt ?? (source.isMetaLost ? target.now.milliseconds : nil) {
       try target.connection.execute(SQL.replaceMeta, "backed_up_at", backedUpAt)
+    }
+    if source.isMetaLost {
+      report.problems.append(
+        "whether it is a restored backup cannot be read: it counts as one, so that what waits is maybe inserted")
     }
     if source.outboxID == nil, try !source.dataSourcesOfChunks().isEmpty {
       report.problems.append("neither the file nor any chunk tells the outbox's id, so that no chunk can be trusted")

@@ -12,6 +12,8 @@ struct SalvageSource {
   let logLoss: LogScan.Loss?
   /// A restored backup that was not delivered from yet.
   let backedUpAt: Int64?
+  /// Whether nothing tells that: neither a mark, nor its absence.
+  let isMetaLost: Bool
   /// Whether a copy is read whose schema is a new one.
   private(set) var isRebuilt = false
 
@@ -31,7 +33,11 @@ struct SalvageSource {
     }
     let logLoss = try rebuild.run(file)
     guard var source = try? SalvageSource(rebuild.copy, logLoss: logLoss), source.outboxID != nil else {
-      throw refusal
+      guard refusal.code == .notADatabase else { throw refusal }
+      throw OutboxError(
+        .notADatabase,
+        "nothing of \(file.shownPath) can be salvaged: it is not an SQLite database, and nothing lies where an outbox has its tables. Check the path; if it was an outbox, keep a copy and restore a backup",
+        cause: refusal)
     }
     source.isRebuilt = true
     return source
@@ -54,7 +60,10 @@ struct SalvageSource {
     try connection.execute("BEGIN")
     let connection = connection
     self.logLoss = logLoss ?? connection.logLoss()
-    backedUpAt = try Self.reading { try connection.firstInteger(SQL.selectMeta, "backed_up_at") } ?? nil
+    let mark = try Self.reading { try connection.firstInteger(SQL.selectMeta, "backed_up_at") }
+    backedUpAt = mark ?? nil
+    isMetaLost =
+      try mark == nil || Self.reading { try connection.firstInteger(SQL.selectMeta, "format_version") } ?? nil == nil
     let stored = try? StoreOpening.readID(connection, file)
     outboxID = try stored ?? Self.mostFrequentID(connection)
   }
