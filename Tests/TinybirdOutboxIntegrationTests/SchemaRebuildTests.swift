@@ -21,6 +21,7 @@ import Testing
     Damage(testDescription: "the header alone") { $0.replaceSubrange(0..<100, with: Data(count: 100)) },
     Damage(testDescription: "the tree of the schema alone") { $0.replaceSubrange(100..<4096, with: Data(count: 3996)) },
     Damage(testDescription: "another page size") { $0[16] = 0x20 },
+    Damage(testDescription: "another format of the schema") { $0[47] = 6 },
   ]
 
   @Test(arguments: damages) func withoutItsFirstPageAllIsSaved(damage: Damage) async throws {
@@ -31,10 +32,15 @@ import Testing
     }
   }
 
-  @Test func aSchemaWithoutARowIsNoLoss() async throws {
+  @Test(arguments: [
+    "DELETE FROM sqlite_schema",
+    "UPDATE sqlite_schema SET sql = replace(sql, 'CREATE', 'CRXATE') WHERE name = 'outbox_chunks'",
+    "UPDATE sqlite_schema SET sql = replace(sql, 'CREATE', 'CRXATE') WHERE name = 'outbox_batches'",
+  ])
+  func aSchemaThatNamesNoTableIsNoLoss(damage: String) async throws {
     try await withSalvageHistory { history in
       let before = try await history.contents
-      try history.run(["PRAGMA writable_schema = ON", "DELETE FROM sqlite_schema"])
+      try history.run(["PRAGMA writable_schema = ON", damage])
       try await expectAllSaved(history, before)
     }
   }

@@ -26,9 +26,11 @@ struct SalvageSource {
     let refusal: OutboxError
     do {
       return try SalvageSource(file)
-    } catch let error as SQLiteError where error.isCorruption || error.primaryCode == SQLITE_NOTADB {
+    } catch let error as SQLiteError
+      where error.isCorruption || error.primaryCode == SQLITE_NOTADB || error.primaryCode == SQLITE_ERROR
+    {
       refusal = error.asOutboxError
-    } catch let error as OutboxError where error.code == .damaged {
+    } catch let error as OutboxError where error.code == .damaged || error.code == .inputOutput {
       refusal = error
     }
     let logLoss = try rebuild.run(file)
