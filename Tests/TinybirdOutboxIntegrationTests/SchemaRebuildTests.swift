@@ -22,6 +22,13 @@ import Testing
     Damage(testDescription: "the tree of the schema alone") { $0.replaceSubrange(100..<4096, with: Data(count: 3996)) },
     Damage(testDescription: "another page size") { $0[16] = 0x20 },
     Damage(testDescription: "another format of the schema") { $0[47] = 6 },
+    Damage(testDescription: "bytes that no page uses") { $0[20] = 8 },
+    Damage(testDescription: "fewer pages") { $0.replaceSubrange(28..<32, with: [0, 0, 0, 9]) },
+    Damage(testDescription: "the way to the last rows of the schema") { $0.replaceSubrange(108..<112, with: [0, 0, 0, 1]) },
+    Damage(testDescription: "the way to the first rows of the schema") { page in
+      let cell = Int(page[112]) << 8 | Int(page[113])
+      page.replaceSubrange(cell..<cell + 4, with: [0, 0, 0, 9])
+    },
   ]
 
   @Test(arguments: damages) func withoutItsFirstPageAllIsSaved(damage: Damage) async throws {
@@ -36,8 +43,16 @@ import Testing
     "DELETE FROM sqlite_schema",
     "UPDATE sqlite_schema SET sql = replace(sql, 'CREATE', 'CRXATE') WHERE name = 'outbox_chunks'",
     "UPDATE sqlite_schema SET sql = replace(sql, 'CREATE', 'CRXATE') WHERE name = 'outbox_batches'",
+    "UPDATE sqlite_schema SET sql = replace(sql, 'payload', 'pxyload') WHERE name = 'outbox_dead_letters'",
+    "DELETE FROM sqlite_schema WHERE name = 'outbox_dead_letters'",
+    "DELETE FROM sqlite_schema WHERE name = 'outbox_data_sources'",
+    "DELETE FROM sqlite_schema WHERE name LIKE 'sqlite_autoindex_outbox_data_sources_%'",
+    "UPDATE sqlite_schema SET rootpage = 9999 WHERE name = 'outbox_chunks'",
+    "UPDATE sqlite_schema SET rootpage = 6 WHERE name = 'outbox_batches'",
+    "UPDATE sqlite_schema SET rootpage = 6 WHERE name = 'outbox_data_sources'",
+    "UPDATE sqlite_schema SET rootpage = 9999 WHERE name = 'outbox_dead_letters'",
   ])
-  func aSchemaThatNamesNoTableIsNoLoss(damage: String) async throws {
+  func aDamagedSchemaIsNoLoss(damage: String) async throws {
     try await withSalvageHistory { history in
       let before = try await history.contents
       try history.run(["PRAGMA writable_schema = ON", damage])
@@ -118,7 +133,10 @@ import Testing
   /// Who could not tell would send a backup again, and nobody would know.
   @Test(arguments: [
     ["DELETE FROM outbox_meta"],
-    ["PRAGMA writable_schema = ON", "DELETE FROM sqlite_schema WHERE name = 'outbox_meta'"],
+    // In an app's own database no schema is made anew.
+    [
+      "PRAGMA application_id = 0", "PRAGMA writable_schema = ON", "DELETE FROM sqlite_schema WHERE name = 'outbox_meta'",
+    ],
   ])
   func whatMayBeABackupCountsAsOne(damage: [String]) async throws {
     try await withSalvageHistory { history in

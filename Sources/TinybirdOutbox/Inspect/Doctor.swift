@@ -281,7 +281,7 @@ private actor Doctor {
         .note, .settings, "its journal mode is not WAL: another program has changed that",
         advice: "the next opening sets it back")
     }
-    let isOwnFile = try connection.firstInteger("PRAGMA application_id") == Schema.applicationID
+    let isOwnFile = try connection.firstInteger(SQL.applicationID) == Schema.applicationID
     if isOwnFile, try connection.firstInteger("PRAGMA auto_vacuum") != 2 {
       report.add(
         .note, .settings, "auto_vacuum is not INCREMENTAL, so that the file cannot shrink",

@@ -20,6 +20,16 @@ public struct SalvageReport: Sendable, Equatable {
 
   static let maximumRanges = 1000
 
+  /// More events that can be read, or else fewer things that were lost or guessed.
+  ///
+  /// That the schema had to be a new one is no such thing.
+  func savesMore(than other: SalvageReport) -> Bool {
+    let (one, two) = (readableEvents, other.readableEvents)
+    return one > two || (one == two && problems.count - 1 < other.problems.count)
+  }
+
+  private var readableEvents: Int { dataSources.reduce(0) { $0 + $1.appended - $1.damaged } }
+
   mutating func lose(_ sequences: ClosedRange<Int64>, of dataSource: DataSourceName) {
     lostEvents += sequences.count
     if let last = lost.last, last.dataSource == dataSource, last.sequences.upperBound + 1 == sequences.lowerBound {
@@ -40,14 +50,15 @@ extension Outbox {
   /// are dropped, and the log of attempts stays behind. A data source whose name cannot be read is called `salvaged_`
   /// and its number, and is held, so that nothing is sent to a place that nobody chose.
   ///
-  /// Where the first pages are damaged, so that SQLite finds no table in the file, a copy is read, `path.partial-source`,
-  /// that has new ones: it takes as many bytes as file and log, and no other process may have the outbox open meanwhile.
-  /// That helps a file that this library has made, and not an outbox in an app's own database.
+  /// Where header or schema, on the first pages, are not as this library makes them, a copy is read too,
+  /// `path.partial-source`, that has new ones, and what saves more is kept: it takes as many bytes as file and log, and no
+  /// other process may have the outbox open meanwhile. That helps a file that this library has made, and not an outbox in
+  /// an app's own database.
   ///
   /// The damaged file and its log are not changed by one byte. Its delivery lock is held meanwhile. The new outbox is
   /// checked as ``verify(progress:)`` does, synced, and only then gets its name: after a crash, an error or a
-  /// cancellation there is none. What a crash leaves, `path.partial` and `path.partial-source`, the next salvage to `path` clears away. Do not
-  /// deliver from both.
+  /// cancellation there is none. What a crash leaves, `path.partial` and
+  /// `path.partial-source`, the next salvage to `path` clears away. Do not deliver from both.
   ///
   /// - Parameters:
   ///   - damaged: The file to read. What it still appends while this runs is not carried over.
@@ -94,23 +105,58 @@ private actor SalvageWorker {
     defer { target.removePartial() }
     var generator = SystemRandomNumberGenerator()
     let id = OutboxID(using: &generator)
-    var report = SalvageReport(path: path)
-    try withOutboxErrors { try copy(file, to: target.partial, id, &report, progress) }
-    try await check(target.partial, id, &report)
+    let report = try await build(file, target, id, progress)
     try Salvage.checkCancellation()
     try target.finish()
     return report
   }
 
+  /// Reads the file, or a copy with a new schema, or where either may show more both, and keeps what holds more.
+  private func build(
+    _ file: OutboxFile, _ target: NewFile, _ id: OutboxID, _ progress: @Sendable (Int, Int) -> Void
+  ) async throws -> SalvageReport {
+    let rebuild = SchemaRebuild(copy: try OutboxFile(path: target.partial.path + NewFile.sourceSuffix))
+    let source: SalvageSource
+    switch try withOutboxErrors({ try SalvageSource.open(file) }) {
+    case .success(let opened): source = opened
+    case .failure(let refusal):
+      guard let rebuilt = try withOutboxErrors({ try SalvageSource.open(file, rebuild: rebuild) }) else {
+        throw Self.nothingFound(in: file, refusal)
+      }
+      return try await fill(target, id, from: rebuilt, progress)
+    }
+    let report = try await fill(target, id, from: source, progress)
+    guard !report.isWhole, try withOutboxErrors({ try source.isSchemaDoubtful }),
+      let rebuilt = try withOutboxErrors({ try SalvageSource.open(file, rebuild: rebuild) })
+    else { return report }
+    let other = try await fill(target, id, from: rebuilt, progress)
+    return other.savesMore(than: report) ? other : try await fill(target, id, from: source, progress)
+  }
+
+  private static func nothingFound(in file: OutboxFile, _ refusal: OutboxError) -> OutboxError {
+    guard refusal.code == .notADatabase else { return refusal }
+    return OutboxError(
+      .notADatabase,
+      "nothing of \(file.shownPath) can be salvaged: it is not an SQLite database, and nothing lies where an outbox has its tables. Check the path; if it was an outbox, keep a copy and restore a backup",
+      cause: refusal)
+  }
+
+  private func fill(
+    _ target: NewFile, _ id: OutboxID, from source: SalvageSource, _ progress: @Sendable (Int, Int) -> Void
+  ) async throws -> SalvageReport {
+    var report = SalvageReport(path: target.file.path)
+    try target.clear()
+    try withOutboxErrors { try copy(source, to: target.partial, id, &report, progress) }
+    try await check(target.partial, id, &report)
+    return report
+  }
+
   private func copy(
-    _ file: OutboxFile, to partial: OutboxFile, _ id: OutboxID, _ report: inout SalvageReport,
+    _ source: SalvageSource, to partial: OutboxFile, _ id: OutboxID, _ report: inout SalvageReport,
     _ progress: (Int, Int) -> Void
   ) throws {
     let connection = try StoreOpening.openForWriting(
       partial, create: true, limits: SpaceLimits(maximumBytes: nil, diskBytes: partial.diskBytes), newID: id, now: .now)
-    let rebuild = SchemaRebuild(
-      fresh: connection, copy: try OutboxFile(path: partial.path + NewFile.sourceSuffix))
-    let source = try SalvageSource.open(file, rebuild: rebuild)
     var salvage = Salvage(
       source: source, target: StoreTransaction(connection: connection, outboxID: id, now: .now), report: report)
     try salvage.run(progress)

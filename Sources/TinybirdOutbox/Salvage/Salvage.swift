@@ -34,7 +34,7 @@ struct Salvage {
     try target.connection.execute("BEGIN IMMEDIATE")
     if source.isRebuilt {
       report.problems.append(
-        "its first pages, which tell where each table is, are damaged: the tables were taken from where every outbox has them"
+        "its first pages, with the header and where each table is, are damaged: the tables were taken from where every outbox has them"
       )
     }
     if let loss = source.logLoss {

@@ -15,37 +15,46 @@ struct SalvageSource {
   /// Whether nothing tells that: neither a mark, nor its absence.
   let isMetaLost: Bool
   /// Whether a copy is read whose schema is a new one.
-  private(set) var isRebuilt = false
+  let isRebuilt: Bool
 
   /// How many leaps a stretch that cannot be read is probed with.
   private static let maximumLeaps: Int64 = 4096
 
-  /// Begins to read a file that ``OutboxFile/prepare(create:)`` has looked at, or where SQLite finds no table in it, a
-  /// copy with a new schema.
-  static func open(_ file: OutboxFile, rebuild: SchemaRebuild) throws -> SalvageSource {
-    let refusal: OutboxError
+  /// Begins to read a file that ``OutboxFile/prepare(create:)`` has looked at.
+  ///
+  /// A failure is what a copy with a new schema may be read in spite of.
+  static func open(_ file: OutboxFile) throws -> Result<SalvageSource, OutboxError> {
     do {
-      return try SalvageSource(file)
+      return .success(try SalvageSource(file))
     } catch let error as SQLiteError
       where error.isCorruption || error.primaryCode == SQLITE_NOTADB || error.primaryCode == SQLITE_ERROR
     {
-      refusal = error.asOutboxError
+      return .failure(error.asOutboxError)
     } catch let error as OutboxError where error.code == .damaged || error.code == .inputOutput {
-      refusal = error
+      return .failure(error)
     }
+  }
+
+  /// Begins to read a copy with a new schema; nil where nothing of an outbox is found in it.
+  static func open(_ file: OutboxFile, rebuild: SchemaRebuild) throws -> SalvageSource? {
     let logLoss = try rebuild.run(file)
-    guard var source = try? SalvageSource(rebuild.copy, logLoss: logLoss), source.outboxID != nil else {
-      guard refusal.code == .notADatabase else { throw refusal }
-      throw OutboxError(
-        .notADatabase,
-        "nothing of \(file.shownPath) can be salvaged: it is not an SQLite database, and nothing lies where an outbox has its tables. Check the path; if it was an outbox, keep a copy and restore a backup",
-        cause: refusal)
-    }
-    source.isRebuilt = true
+    guard let source = try? SalvageSource(rebuild.copy, isRebuilt: true, logLoss: logLoss), source.outboxID != nil
+    else { return nil }
     return source
   }
 
-  private init(_ file: OutboxFile, logLoss: LogScan.Loss? = nil) throws {
+  /// Whether a copy with a new schema may show more.
+  ///
+  /// In an app's own database it cannot: there the tables lie anywhere.
+  var isSchemaDoubtful: Bool {
+    get throws {
+      guard try Self.isOwnFile(connection) else { return false }
+      return try !SchemaLayout.isKnown(connection) || !SchemaRebuild.isHeaderKnown(connection)
+    }
+  }
+
+  private init(_ file: OutboxFile, isRebuilt: Bool = false, logLoss: LogScan.Loss? = nil) throws {
+    self.isRebuilt = isRebuilt
     guard file.size(beside: "-journal") ?? 0 == 0 else {
       throw OutboxError(
         .conflict,
@@ -70,11 +79,17 @@ struct SalvageSource {
     outboxID = try stored ?? Self.mostFrequentID(connection)
   }
 
+  private static func isOwnFile(_ connection: SQLiteConnection) throws -> Bool {
+    try reading { try connection.firstInteger(SQL.applicationID) } == .some(Schema.applicationID)
+  }
+
   private static func checkSchema(_ connection: SQLiteConnection, _ file: OutboxFile) throws {
     let tables = try reading { try connection.firstInteger(SQL.countEventTables) ?? 0 } ?? 0
     guard tables == 2 else {
       let objects = try reading { try connection.firstInteger(SQL.countSchemaObjects) ?? 0 } ?? 0
-      if objects > 0, tables == 0, try reading({ try connection.firstInteger(SQL.metaTableExists) }) == .some(nil) {
+      if objects > 0, tables == 0, try reading({ try connection.firstInteger(SQL.metaTableExists) }) == .some(nil),
+        try !isOwnFile(connection)
+      {
         throw OutboxError(
           .foreignDatabase,
           "the file \(file.shownPath) is another application's database, not an outbox; check the path")

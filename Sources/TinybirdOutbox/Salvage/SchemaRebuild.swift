@@ -1,31 +1,16 @@
 internal import COutboxSQLite
 
-/// Copies a damaged outbox whose first pages no longer tell where its tables are, and gives the copy pages that do.
+/// Copies a damaged outbox whose first pages do not tell where its tables are, and gives the copy pages that do.
 ///
-/// SQLite finds each table by the schema, whose tree begins on page 1. In a file that this library has made each begins
-/// where it begins in any other: tables and indexes are made in one order, before all else, and with `auto_vacuum` SQLite
-/// puts the first page of each at the lowest number that is free of another's. So a fresh outbox tells; and one that
-/// was vacuumed, as erasing does, for that makes all tables before the indexes. Whether it is right is for the rows to
-/// show: a chunk carries the outbox's id and a checksum.
+/// Whether each table is where a ``SchemaLayout`` says is for the rows to show: a chunk carries the outbox's id and a
+/// checksum.
 ///
 /// For the bytes see *Database File Format* in SQLite's description of its file format.
 struct SchemaRebuild {
-  /// A fresh outbox, in whose schema the pages stand.
-  let fresh: SQLiteConnection
   let copy: OutboxFile
 
   /// The largest page: SQLite's layer reads and writes no more than that at once.
   private static let pieceBytes = 64 << 10
-
-  /// A table or an index.
-  private struct Tree {
-    var type: String
-    var name: String
-    var table: String
-    /// The number of its first page.
-    var root: Int
-    var sql: String?
-  }
 
   /// The kinds of pages that a tree's first page can be, by its first byte: of an index, inside and a leaf; of a table.
   private static let kinds: [UInt8: Bool] = [0x02: false, 0x0A: false, 0x05: true, 0x0D: true]
@@ -41,7 +26,6 @@ struct SchemaRebuild {
         "the first pages of \(file.shownPath) are damaged, so that it has to be copied, and a program has it open: end that first"
       )
     }
-    let (layouts, isTable) = try layouts()
     try withExtendedLifetime(presence) {
       try copyBytes(of: file, to: copy)
       guard file.logBytes > 0 else { return }
@@ -49,38 +33,29 @@ struct SchemaRebuild {
       try copyBytes(of: log, to: try OutboxFile(path: copy.path + "-wal"))
     }
     // The log may hold pages of a later schema, and is folded into the copy first; that needs a page 1 too.
-    try writeFirstPage()
+    let layouts = try SchemaLayout.all()
+    let pageBytes = layouts[0].pageBytes
+    try writeFirstPage(pageBytes)
     let loss = try foldLog()
-    try writeFirstPage()
+    try writeFirstPage(pageBytes)
     let pages = try RawFile(copy)
-    let fits = try layouts.map { trees in
-      try trees.count { tree in try isTable[tree.name] == Self.isTable(tree, in: pages, pageBytes: pageBytes) }
-    }
+    let fits = layouts.map { layout in layout.trees.count { $0.isTable == Self.isTable($0, in: pages, pageBytes) } }
     try writeSchema(fits[1] > fits[0] ? layouts[1] : layouts[0])
     return loss
   }
 
-  private var pageBytes: Int { get throws { Int(try fresh.firstInteger("PRAGMA page_size") ?? 0) } }
-
-  /// Where the trees of a fresh outbox begin, and of one that was vacuumed; and which are a table's.
-  private func layouts() throws -> ([[Tree]], isTable: [String: Bool]) {
-    try copy.prepare(create: true)
-    defer { copy.remove(["-wal", "-shm", ""]) }
-    try fresh.execute("VACUUM INTO ?1", copy.path)
-    let vacuumed = try Self.trees(SQLiteConnection(path: copy.path))
-    let pages = try RawFile(copy)
-    let isTable = try vacuumed.map { ($0.name, try Self.isTable($0, in: pages, pageBytes: pageBytes) ?? false) }
-    return ([try Self.trees(fresh), vacuumed], Dictionary(isTable) { first, _ in first })
-  }
-
-  private static func trees(_ connection: SQLiteConnection) throws -> [Tree] {
-    try connection.rows(SQL.selectTreesOfSchema) { row in
-      Tree(type: row.text(0), name: row.text(1), table: row.text(2), root: row.int(3), sql: row.optionalText(4))
-    }
+  /// Whether the header of a file is one that this library may have written, and leaves no page out.
+  static func isHeaderKnown(_ connection: SQLiteConnection) throws -> Bool {
+    let file = try RawFile(of: connection)
+    let size = try file.size()
+    let header = file.readable(0..<headerBytes)
+    let known = firstPage(pageBytes: try SchemaLayout.all()[0].pageBytes, fileBytes: size)
+    let pageCount = { (page: [UInt8]) in page[pageCountBytes].reduce(0) { $0 << 8 | Int($1) } }
+    return constantBytes.allSatisfy { header[$0] == known[$0] } && pageCount(header) >= pageCount(known)
   }
 
   /// Nil where its first page is none of a tree.
-  private static func isTable(_ tree: Tree, in pages: RawFile, pageBytes: Int) throws -> Bool? {
+  private static func isTable(_ tree: SchemaLayout.Tree, in pages: RawFile, _ pageBytes: Int) -> Bool? {
     let offset = (tree.root - 1) * pageBytes
     return kinds[pages.readable(offset..<offset + 1)[0]]
   }
@@ -103,32 +78,42 @@ struct SchemaRebuild {
     return loss
   }
 
+  // MARK: The first page
+
+  private static let headerBytes = 100
+  private static let pageCountBytes = 28..<32
+  /// Of the header: what it begins with and the page's size, the format of the schema, the encoding of texts.
+  private static let constantBytes = [0..<24, 44..<48, 56..<60]
+
   /// The page 1 of a database without a table, in WAL mode, whose pages are those that are there.
-  private func writeFirstPage() throws {
-    let pageBytes = try pageBytes
-    let file = try RawFile(copy)
+  private static func firstPage(pageBytes: Int, fileBytes: Int) -> [UInt8] {
     var page = [UInt8](repeating: 0, count: pageBytes)
     page.replaceSubrange(0..<16, with: Array("SQLite format 3\0".utf8))
     // 65,536 is written as 1.
     page.put(UInt16(pageBytes == 65_536 ? 1 : pageBytes), at: 16)
     page.replaceSubrange(18..<24, with: [2, 2, 0, 64, 32, 32])
-    page.put(UInt32((try file.size() + pageBytes - 1) / pageBytes), at: 28)
+    page.put(UInt32((fileBytes + pageBytes - 1) / pageBytes), at: pageCountBytes.lowerBound)
     // The number of changes, which must be that at 92 for the number of pages to count; schema, its format, UTF-8.
     for offset in [24, 40, 56, 92] { page.put(UInt32(1), at: offset) }
     page.put(UInt32(4), at: 44)
     page.put(UInt32(sqlite3_libversion_number()), at: 96)
     // The root of the schema's tree: a leaf without a row.
-    page[100] = 0x0D
-    page.put(UInt16(truncatingIfNeeded: pageBytes), at: 105)
-    try file.write(page, at: 0)
+    page[headerBytes] = 0x0D
+    page.put(UInt16(truncatingIfNeeded: pageBytes), at: headerBytes + 5)
+    return page
+  }
+
+  private func writeFirstPage(_ pageBytes: Int) throws {
+    let file = try RawFile(copy)
+    try file.write(Self.firstPage(pageBytes: pageBytes, fileBytes: try file.size()), at: 0)
   }
 
   /// Writes the rows of the schema; SQLite finds the room behind the last page.
-  private func writeSchema(_ trees: [Tree]) throws {
+  private func writeSchema(_ layout: SchemaLayout) throws {
     let connection = try SQLiteConnection(path: copy.path)
     try connection.execute(SQL.readDamagedSchema)
     try connection.execute("BEGIN IMMEDIATE")
-    for tree in trees {
+    for tree in layout.trees {
       try connection.execute(SQL.insertSchemaObject, tree.type, tree.name, tree.table, tree.root, tree.sql)
     }
     try connection.execute("COMMIT")
@@ -145,11 +130,16 @@ private struct RawFile {
 
   /// A log is opened as a database would be: nothing of it is read before it is asked for.
   init(_ file: OutboxFile) throws {
-    connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
+    try self.init(of: SQLiteConnection(path: file.path, vfs: file.sqliteVFS))
+  }
+
+  /// The file of a connection.
+  init(of connection: SQLiteConnection) throws {
+    self.connection = connection
     var opened: UnsafeMutablePointer<sqlite3_file>?
     let code = sqlite3_file_control(connection.handle, "main", SQLITE_FCNTL_FILE_POINTER, &opened)
     guard code == SQLITE_OK, let opened, let methods = opened.pointee.pMethods else {
-      throw Self.error(code, "opening \(file.path)")
+      throw Self.error(code, "opening a file")
     }
     (self.file, self.methods) = (opened, methods.pointee)
   }

@@ -75,6 +75,12 @@ struct NewFile {
     }
   }
 
+  /// Empties the partial file.
+  func clear() throws(OutboxError) {
+    partial.remove(["-journal", "-wal", "-shm", ""])
+    try partial.prepare(create: true)
+  }
+
   /// Gives it its name, durably, and never over a file that came there meanwhile.
   ///
   /// It must be synced already, and closed.

@@ -23,6 +23,7 @@ enum SQL {
   static let pageCount = "PRAGMA page_count"
   static let freePageCount = "PRAGMA freelist_count"
   static let pageSize = "PRAGMA page_size"
+  static let applicationID = "PRAGMA application_id"
 
   // MARK: Appending
 
@@ -426,7 +427,9 @@ enum SQL {
 
   static let readDamagedSchema = "PRAGMA writable_schema = ON"
   static let selectTreesOfSchema = """
-    SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE rootpage > 0 ORDER BY rowid
+    SELECT s.type, s.name, s.tbl_name, s.rootpage, s.sql, s.type = 'table' AND NOT t.wr
+    FROM sqlite_schema s JOIN pragma_table_list t ON t.schema = 'main' AND t.name = s.tbl_name
+    WHERE s.rootpage > 0 ORDER BY s.rowid
     """
   static let insertSchemaObject = """
     INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) VALUES (?1, ?2, ?3, ?4, ?5)

@@ -100,7 +100,7 @@ enum StoreOpening {
       guard let version = try connection.firstInteger(SQL.selectMeta, "format_version") else { return .foreign }
       return .outbox(version: version)
     }
-    let applicationID = try connection.firstInteger("PRAGMA application_id") ?? 0
+    let applicationID = try connection.firstInteger(SQL.applicationID) ?? 0
     let isUnmarked = applicationID == 0 || applicationID == Schema.applicationID
     return tableCount == 0 && isUnmarked ? .empty : .foreign
   }
