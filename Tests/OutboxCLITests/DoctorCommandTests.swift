@@ -175,9 +175,30 @@ import TinybirdOutbox
       #expect(damaged.code == 1)
       #expect(damaged.output.contains("LOST  clicks/1..5") && damaged.output.contains("5 pending"), "\(damaged.output)")
       let taken = try await tool.run("doctor", "--salvage", "rest.outbox")
-      #expect(taken.code == 75 && taken.errors.contains("nothing is written over"), "\(taken.errors)")
+      #expect(taken.code == 73 && taken.errors.contains("nothing is written over"), "\(taken.errors)")
       #expect(try await tool.run("verify", "--outbox", "rest.outbox").code == 0)
       #expect(try await tool.run("doctor", "--outbox", "none", "--salvage", "x.outbox").code == 66)
+    }
+  }
+
+  @Test(arguments: [["doctor", "--salvage", "new.outbox"], ["backup", "new.outbox"]], [SIGINT, SIGTERM])
+  func ofWhatIsInterruptedNothingIsLeft(command: [String], signal: Int32) async throws {
+    try await withTool { tool in
+      let line = "{\"filler\":\"\(String(repeating: "x", count: 10_000))\"}\n"
+      try tool.file("events.ndjson", String(repeating: line, count: 5000))
+      #expect(try await tool.run("append", "--data-source", "clicks", "events.ndjson").code == 0)
+      let running = try tool.start(command)
+      let partial = tool.path("new.outbox.partial")
+      while access(partial, F_OK) != 0 {}
+      // So that it cannot be done before it is told.
+      running.signal(SIGSTOP)
+      running.signal(signal)
+      running.signal(SIGCONT)
+      let outcome = await running.end()
+      #expect(outcome.code == 128 + signal && outcome.output == "", "\(outcome.output)")
+      #expect(outcome.errors.contains("interrupted; the") && outcome.errors.contains("nothing of it is left"))
+      let left = try FileManager.default.contentsOfDirectory(atPath: tool.directory).filter { $0.hasPrefix("new") }
+      #expect(left == [])
     }
   }
 }

@@ -23,8 +23,10 @@ import Testing
     Damage(testDescription: "another page size") { $0[16] = 0x20 },
     Damage(testDescription: "another format of the schema") { $0[47] = 6 },
     Damage(testDescription: "bytes that no page uses") { $0[20] = 8 },
-    Damage(testDescription: "fewer pages") { $0.replaceSubrange(28..<32, with: [0, 0, 0, 9]) },
-    Damage(testDescription: "the way to the last rows of the schema") { $0.replaceSubrange(108..<112, with: [0, 0, 0, 1]) },
+    Damage(testDescription: "fewer pages") { $0[31] -= 9 },
+    Damage(testDescription: "the way to the last rows of the schema") { page in
+      page.replaceSubrange(108..<112, with: [0, 0, 0, 1])
+    },
     Damage(testDescription: "the way to the first rows of the schema") { page in
       let cell = Int(page[112]) << 8 | Int(page[113])
       page.replaceSubrange(cell..<cell + 4, with: [0, 0, 0, 9])
@@ -135,7 +137,8 @@ import Testing
     ["DELETE FROM outbox_meta"],
     // In an app's own database no schema is made anew.
     [
-      "PRAGMA application_id = 0", "PRAGMA writable_schema = ON", "DELETE FROM sqlite_schema WHERE name = 'outbox_meta'",
+      "PRAGMA application_id = 0", "PRAGMA writable_schema = ON",
+      "DELETE FROM sqlite_schema WHERE name = 'outbox_meta'",
     ],
   ])
   func whatMayBeABackupCountsAsOne(damage: [String]) async throws {

@@ -6,10 +6,12 @@
   internal import Musl
 #endif
 
+internal import ArgumentParser
 internal import Dispatch
 internal import Logging
 internal import ServiceLifecycle
 internal import Synchronization
+internal import TinybirdOutbox
 
 /// SIGINT and SIGTERM: the first asks for a graceful end, a second ends the process at once, which an outbox survives.
 enum Interruption {
@@ -25,15 +27,36 @@ enum Interruption {
         ],
         logger: Logger(label: "outbox-services") { _ in SwiftLogNoOpLogHandler() }))
     let first = FirstSignal()
-    let sources = [SIGINT, SIGTERM].map { number in
-      watch(number) {
-        guard first.take(number) else { _exit(128 + number) }
-        Task { await group.triggerGracefulShutdown() }
-      }
-    }
+    let sources = watch(first) { Task { await group.triggerGracefulShutdown() } }
     defer { for source in sources { source.cancel() } }
     try await group.run()
     return first.number
+  }
+
+  /// Runs `body`, which the signals cancel: what it was making is taken away, and the exit code tells of the signal.
+  static func cancelling<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
+    let task = Task { try await body() }
+    let first = FirstSignal()
+    let sources = watch(first) { task.cancel() }
+    defer { for source in sources { source.cancel() } }
+    do {
+      return try await task.value
+    } catch {
+      guard let signal = first.number, let error = error as? OutboxError else { throw error }
+      Console.note("outbox: interrupted; \(DisplayWidth.harmless(error.message))")
+      throw ExitCode.interrupted(by: signal)
+    }
+  }
+
+  private static func watch(
+    _ first: FirstSignal, _ handler: @escaping @Sendable () -> Void
+  ) -> [any DispatchSourceSignal] {
+    [SIGINT, SIGTERM].map { number in
+      watch(number) {
+        guard first.take(number) else { _exit(128 + number) }
+        handler()
+      }
+    }
   }
 
   private static func watch(_ number: Int32, _ handler: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {

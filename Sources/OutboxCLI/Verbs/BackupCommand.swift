@@ -23,9 +23,11 @@ struct BackupCommand: AsyncParsableCommand {
   var destination: String
 
   func run() async throws {
-    let report = try await outbox.withOutbox { outbox in
-      try await outbox.backup(to: destination) { copied, total in
-        Console.progress { "\(Humane.count(copied)) of \(Humane.count(total, "page")) copied" }
+    let report = try await outbox.withOutbox { [destination] outbox in
+      try await Interruption.cancelling {
+        try await outbox.backup(to: destination) { copied, total in
+          Console.progress { "\(Humane.count(copied)) of \(Humane.count(total, "page")) copied" }
+        }
       }
     }
     Console.endProgress()

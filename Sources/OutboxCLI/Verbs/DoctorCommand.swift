@@ -28,8 +28,11 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private func run(salvagingTo path: String) async throws {
-    let report = try await Outbox.salvage(from: try outbox.path, to: path) { done, total in
-      Console.progress { "\(Humane.count(done)) of \(Humane.count(total, "event")) looked at" }
+    let damaged = try outbox.path
+    let report = try await Interruption.cancelling {
+      try await Outbox.salvage(from: damaged, to: path) { done, total in
+        Console.progress { "\(Humane.count(done)) of \(Humane.count(total, "event")) looked at" }
+      }
     }
     Console.endProgress()
     if format.json {

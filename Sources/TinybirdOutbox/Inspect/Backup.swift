@@ -29,8 +29,8 @@ extension Outbox {
   /// - Parameters:
   ///   - path: The new file; nothing may be there.
   ///   - progress: Called now and then with the pages copied so far and those there are.
-  /// - Throws: ``OutboxError``: ``OutboxError/Code/conflict`` where something is at `path`, also if it came there meanwhile,
-  ///   or another program is making it.
+  /// - Throws: ``OutboxError``: ``OutboxError/Code/notWritable`` where something is at `path`, ``OutboxError/Code/conflict``
+  ///   where it came there meanwhile, or another program is making it.
   public func backup(
     to path: String, progress: @Sendable (Int, Int) -> Void = { _, _ in }
   ) async throws -> BackupReport {
@@ -59,7 +59,12 @@ private actor BackupWorker {
       let target = try NewFile(at: path)
       defer { target.removePartial() }
       let now = WallTime.now
-      let pendingEvents = try copy(source, id, to: target.partial, now, progress)
+      let pendingEvents: Int
+      do throws(OutboxError) {
+        pendingEvents = try withOutboxErrors { try copy(source, id, to: target.partial, now, progress) }
+      } catch {
+        throw target.explaining(error, filledFrom: source)
+      }
       try target.finish()
       return BackupReport(
         path: path, bytes: target.file.sizeBytes(), takenAt: now.date, pendingEvents: pendingEvents)

@@ -118,6 +118,10 @@ private actor Doctor {
       report.add(.problem, .file, "\(fault). It was not opened", advice: OutboxFile.lonelyLogAdvice)
       return false
     }
+    guard file.isWritable else {
+      report.add(.problem, .file, "\(file.shownPath): \(OutboxFile.unwritable)")
+      return false
+    }
     let before = report.findings.count
     for exposure in file.exposures() {
       if case .readableDirectory = exposure {

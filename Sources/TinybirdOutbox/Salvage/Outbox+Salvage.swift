@@ -64,8 +64,8 @@ extension Outbox {
   ///   - damaged: The file to read. What it still appends while this runs is not carried over.
   ///   - path: The new file; nothing may be there.
   ///   - progress: Called now and then with the events looked at so far and those there are.
-  /// - Throws: ``OutboxError``: ``OutboxError/Code/conflict`` where something is at `path`, or a process delivers from the
-  ///   damaged outbox; ``OutboxError/Code/damaged`` or ``OutboxError/Code/notADatabase`` where nothing of an outbox is
+  /// - Throws: ``OutboxError``: ``OutboxError/Code/notWritable`` where something is at `path`; ``OutboxError/Code/conflict``
+  ///   where a process delivers from the damaged outbox, or has one open whose schema is damaged; ``OutboxError/Code/damaged`` or ``OutboxError/Code/notADatabase`` where nothing of an outbox is
   ///   found in it.
   public static func salvage(
     from damaged: String, to path: String, progress: @Sendable (Int, Int) -> Void = { _, _ in }
@@ -105,7 +105,12 @@ private actor SalvageWorker {
     defer { target.removePartial() }
     var generator = SystemRandomNumberGenerator()
     let id = OutboxID(using: &generator)
-    let report = try await build(file, target, id, progress)
+    let report: SalvageReport
+    do {
+      report = try await build(file, target, id, progress)
+    } catch let error as OutboxError {
+      throw target.explaining(error, filledFrom: file)
+    }
     try Salvage.checkCancellation()
     try target.finish()
     return report

@@ -16,8 +16,8 @@ struct NewFile {
 
   /// Makes the partial file, empty.
   ///
-  /// Throws ``OutboxError/Code/conflict`` where something is at `path` already, or is being made. `fileSystem` says what a
-  /// directory lies on: a parameter for tests.
+  /// Throws ``OutboxError/Code/notWritable`` where something is at `path` already, ``OutboxError/Code/conflict`` where it
+  /// is being made. `fileSystem` says what a directory lies on: a parameter for tests.
   init(
     at path: String, fileSystem: @escaping @Sendable (String) -> FileSystem = FileSystem.of
   ) throws(OutboxError) {
@@ -58,18 +58,19 @@ struct NewFile {
     let suffixes = OutboxFile.suffixesBeside + [partialSuffix]
     guard let suffix = suffixes.first(where: { file.path.hasSuffix($0) }) else { return }
     throw OutboxError(
-      .conflict,
+      .notWritable,
       "cannot write \(file.shownPath): a name that ends in \(suffix) is for a file beside an outbox; choose another")
   }
 
   private static func refuseTaken(_ file: OutboxFile) throws(OutboxError) {
     guard file.condition == nil else {
       throw OutboxError(
-        .conflict, "there is something at \(file.shownPath) already, and nothing is written over; choose another path")
+        .notWritable,
+        "there is something at \(file.shownPath) already, and nothing is written over; choose another path")
     }
     for suffix in ["-wal", "-journal"] where file.size(beside: suffix) ?? 0 > 0 {
       throw OutboxError(
-        .conflict,
+        .notWritable,
         "\(file.shownPath + suffix) is the log of another file, and SQLite would take it for the new one's own; move it away, or choose another path"
       )
     }
@@ -79,6 +80,17 @@ struct NewFile {
   func clear() throws(OutboxError) {
     partial.remove(["-journal", "-wal", "-shm", ""])
     try partial.prepare(create: true)
+  }
+
+  /// What stood in the way of filling it from another file; where there was no room, for how much, and where.
+  func explaining(_ error: OutboxError, filledFrom source: OutboxFile) -> OutboxError {
+    guard error.code == .diskFull else { return error }
+    removePartial()
+    let free = file.freeDiskBytes.map { ", where \($0) bytes are free" } ?? ""
+    return OutboxError(
+      .diskFull,
+      "there is no room for \(file.shownPath) on the disk of \(file.directory)\(free). It takes about as many bytes as \(source.shownPath) and its log, \(source.sizeBytes() + source.logBytes), and as many again where salvage has to make a new schema. Nothing of it is left: free some space, or choose a path on another disk",
+      cause: error)
   }
 
   /// Gives it its name, durably, and never over a file that came there meanwhile.

@@ -109,6 +109,12 @@ struct OutboxFile: Sendable {
   /// The kind of network file system that the directory lies on, if it does.
   var networkFileSystem: String? { kindOfFileSystem(directory).networkName }
 
+  /// Whether this user may write to it and beside it.
+  var isWritable: Bool { access(path, R_OK | W_OK) == 0 && access(directory, W_OK | X_OK) == 0 }
+
+  static let unwritable =
+    "this user may not write to it or to its directory (reading needs that too, for the files -wal and -shm beside it); check owner and mode, or look at a copy of it and its -wal"
+
   /// Makes sure that a file is there; one that is made has mode 0600.
   func prepare(create: Bool) throws(OutboxError) {
     try checkDirectory()
@@ -123,11 +129,8 @@ struct OutboxFile: Sendable {
           "cannot open the outbox \(shownPath): the file has \(status.st_nlink) names (hard links), and SQLite would keep a log for each; remove the others"
         )
       }
-      guard access(path, R_OK | W_OK) == 0, access(directory, W_OK | X_OK) == 0 else {
-        throw OutboxError(
-          .notWritable,
-          "cannot open the outbox \(shownPath): this user may not write to it or to its directory (reading needs that too, for the files -wal and -shm beside it); check owner and mode"
-        )
+      guard isWritable else {
+        throw OutboxError(.notWritable, "cannot open the outbox \(shownPath): \(Self.unwritable)")
       }
       try refuseStrayFiles()
       return
