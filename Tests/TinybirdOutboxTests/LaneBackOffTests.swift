@@ -121,6 +121,28 @@ import Testing
     #expect(lane.machine.condition == .open && lane.machine.failures == 0)
   }
 
+  /// So many requests start in the second after the success that ends an outage.
+  @Test func aServiceThatIsBackIsNotFlooded() throws {
+    func started(after change: @escaping @Sendable (inout LaneRecord) -> Void) throws -> Int {
+      var settings = LaneSettings.sample()
+      settings.rateLimits = RateLimits()
+      let lane = LaneDriver(unbatched: 10_000, settings: settings, change: change)
+      lane.answer(try #require(lane.request()), .delivered)
+      let end = lane.now + .seconds(1)
+      var count = 0
+      while lane.now < end {
+        let batches = lane.requests()
+        for batch in batches { lane.answer(batch, .delivered) }
+        count += batches.count
+        guard lane.sleep() != nil || !batches.isEmpty else { break }
+      }
+      return count
+    }
+    let (usual, afterOutage) = (try started { _ in }, try started(after: Self.outage))
+    #expect(usual >= 90 && usual <= 100, "\(usual)")
+    #expect(afterOutage >= 5 && afterOutage <= 20, "\(afterOutage)")
+  }
+
   @Test func whenThereIsNothingToProbeWithTheLaneWaitsForEvents() throws {
     let lane = LaneDriver(change: Self.outage)
     #expect(lane.next() == .wait(until: nil))

@@ -114,7 +114,7 @@ final class LaneDriver {
     let mark = machine.formingMark
     let count = Int(record.nextSequence - record.nextUnbatched)
     guard count > 0 else {
-      machine.formed(nil, mark: mark)
+      machine.formed(nil, mark: mark, now: now)
       return nil
     }
     let taken = max(1, min(count, limits.maximumEvents, limits.maximumBytes / 100))
@@ -124,7 +124,7 @@ final class LaneDriver {
     pending[batch.id] = batch
     sending.insert(batch.id)
     beforeNews()
-    machine.formed(batch, mark: mark)
+    machine.formed(batch, mark: mark, now: now)
     return batch
   }
 
@@ -183,6 +183,7 @@ final class LaneDriver {
     return settlement
   }
 
+  func note(_ limit: RateLimitLeft, answerTo batch: Batch) { machine.note(limit, answerTo: batch.id, now: now) }
   func startFailed(_ batch: Batch) { machine.startFailed(batch.id, now: now) }
   func formingFailed() { machine.formingFailed(now: now) }
   func stop() { machine.stop() }

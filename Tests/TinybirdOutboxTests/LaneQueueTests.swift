@@ -59,13 +59,13 @@ import Testing
 
   @Test func whatIsUnderWayIsNotWaiting() {
     var queue = queue(notBefore: [2: .seconds(5)])
-    queue.start(1)
+    queue.start(1, number: 1)
     #expect(queue.underWay(1)?.id == 1)
     #expect(queue.underWay(3) == nil)
     #expect(queue.underWayCount == 1 && queue.isAnyUnderWay && queue.isAnyWaiting)
     #expect(waiting(queue) == [3, 4, 5])
     #expect(queue.nextWaiting(now: .zero, isStrict: true) == nil, "nothing overtakes what is under way")
-    for id in [2, 3, 4, 5] as [Batch.ID] { queue.start(id) }
+    for id in [2, 3, 4, 5] as [Batch.ID] { queue.start(id, number: 1) }
     #expect(!queue.isAnyWaiting)
     #expect(queue.nextMoment(after: .zero) == nil, "under way, it waits for no moment")
     queue.remove(1)
@@ -76,11 +76,11 @@ import Testing
   @Test func onePartOfABisectionIsUnderWay() {
     var queue = queue([.sample(1, 1...4, isIsolating: true), .sample(2, 5...8, isIsolating: true), .sample(3, 9...12)])
     #expect(waiting(queue) == [1, 2, 3])
-    queue.start(1)
+    queue.start(1, number: 1)
     #expect(waiting(queue) == [3])
     queue.remove(1)
     #expect(waiting(queue) == [2, 3])
-    queue.start(3)
+    queue.start(3, number: 1)
     #expect(waiting(queue) == [2])
   }
 
@@ -89,7 +89,7 @@ import Testing
       [.sample(1, 1...4, attempts: 2), .sample(2, 5...8), .sample(3, 9...12), .sample(4, 13...16)],
       notBefore: [3: .seconds(5)])
     #expect(queue.firstUntried(now: .zero)?.id == 2)
-    queue.start(2)
+    queue.start(2, number: 1)
     #expect(queue.firstUntried(now: .zero)?.id == 4)
     _ = queue.noteFailure(4)
     #expect(queue.firstUntried(now: .zero) == nil, "its first attempt failed, though the ledger may not know yet")
@@ -107,22 +107,22 @@ import Testing
     }
     #expect(probes == [2, 3, 1, 2, 3, 1, 2])
     #expect(queue.smallestWaiting(now: .seconds(5))?.id == 4)
-    queue.start(4)
+    queue.start(4, number: 1)
     #expect(queue.smallestWaiting(now: .seconds(5))?.id == 3)
   }
 
   @Test func anAttemptThatEnds() {
     var queue = queue()
-    queue.start(1)
+    queue.start(1, number: 1)
     func settlement(_ inserted: Inserted, counted: Bool) -> Settlement {
       Settlement(batch: 1, change: .pending(retryAfter: nil), lane: .none, inserted: inserted, isCounted: counted)
     }
     queue.finishAttempt(settlement(.no, counted: true))
     #expect(queue.nextWaiting(now: .zero, isStrict: false).map { [$0.attempts] } == [1])
     #expect(queue.nextWaiting(now: .zero, isStrict: false)?.inserted == .no)
-    queue.start(1)
+    queue.start(1, number: 1)
     queue.finishAttempt(settlement(.maybe, counted: false))
-    queue.start(1)
+    queue.start(1, number: 1)
     queue.finishAttempt(settlement(.no, counted: true))
     #expect(queue.nextWaiting(now: .zero, isStrict: false)?.attempts == 2)
     #expect(queue.nextWaiting(now: .zero, isStrict: false)?.inserted == .maybe, "a doubt stays")
@@ -130,14 +130,14 @@ import Testing
 
   @Test func aDelayIsKeptWhenTheAttemptEnds() {
     var queue = queue()
-    queue.start(1)
+    queue.start(1, number: 1)
     queue.delay(1, until: .seconds(3))
     #expect(queue.underWay(1) != nil)
     queue.finishAttempt(
       Settlement(batch: 1, change: .pending(retryAfter: nil), lane: .none, inserted: .no, isCounted: true))
     #expect(waiting(queue).first == 2)
     #expect(waiting(queue, now: .seconds(3)).first == 1)
-    queue.start(1)
+    queue.start(1, number: 1)
     queue.postpone(1, notBefore: .seconds(9))
     #expect(queue.underWay(1) == nil)
     #expect(waiting(queue, now: .seconds(8)).first == 2)
@@ -172,8 +172,8 @@ import Testing
 
   @Test func synchronises() {
     var queue = queue(notBefore: [4: .seconds(50)])
-    queue.start(1)
-    queue.start(2)
+    queue.start(1, number: 1)
+    queue.start(2, number: 1)
     // 1 is settled by another process, 3 is gone, 4 may go now, 5 has an attempt more, 6 is new.
     let stored: [Batch] = [
       .sample(2, 5...8, attempts: 7), .sample(4, 13...16), .sample(5, 17...20, attempts: 3),
@@ -207,7 +207,7 @@ import Testing
   @Test func strangersChangeNothing() {
     let before = queue()
     var queue = before
-    queue.start(99)
+    queue.start(99, number: 1)
     queue.remove(99)
     queue.postpone(99, notBefore: .seconds(9))
     queue.delay(99, until: .seconds(9))

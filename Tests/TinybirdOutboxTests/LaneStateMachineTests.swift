@@ -69,9 +69,9 @@ import Testing
     var machine = lane.machine
     let mark = machine.formingMark
     machine.appended()
-    machine.formed(nil, mark: mark)
+    machine.formed(nil, mark: mark, now: .zero)
     #expect(machine.next(now: .zero) == .form(lane.machine.settings.limits))
-    machine.formed(nil, mark: machine.formingMark)
+    machine.formed(nil, mark: machine.formingMark, now: .zero)
     #expect(machine.next(now: .zero) == .wait(until: nil))
     #expect(machine.isDrained)
   }
@@ -125,12 +125,37 @@ import Testing
   @Test func requestsKeepTheByteLimit() throws {
     var settings = LaneSettings.sample()
     settings.rateLimits = RateLimits(requestsPerSecond: .infinity, bytesPerSecond: 1_000)
-    // 1,000 bytes a batch; 100 are in the bucket, 900 flow in a second.
+    // 1,000 bytes a batch, which count for a second and what requests may gain on one another.
     let lane = LaneDriver(unbatched: 100, settings: settings)
     #expect(lane.request() != nil)
-    #expect(lane.sleep() == .seconds(1))
+    #expect(lane.sleep() == .milliseconds(1050))
     #expect(lane.request() != nil)
     #expect(lane.request() == nil)
+  }
+
+  @Test func aBatchTakesTheRoomThatIsLeft() throws {
+    var settings = LaneSettings.sample()
+    settings.rateLimits = RateLimits(requestsPerSecond: .infinity, bytesPerSecond: 2_500)
+    let lane = LaneDriver(unbatched: 100, settings: settings)
+    #expect(lane.requests().map(\.byteCount) == [1_000, 1_000, 500])
+    #expect(lane.sleep() == .milliseconds(1050))
+  }
+
+  @Test func whatTheServiceHasLeftIsWaitedFor() throws {
+    let lane = LaneDriver(unbatched: 100)
+    let requests = lane.requests()
+    lane.note(RateLimitLeft(requests: 4, reset: .seconds(3)), answerTo: requests[0])
+    lane.answer(requests[0], .delivered)
+    #expect(lane.requests().count == 1, "three were under way already")
+    lane.answer(requests[1], .delivered)
+    #expect(lane.requests().isEmpty)
+    #expect(lane.sleep() == .seconds(3))
+    #expect(lane.requests().count == 1)
+    // No answer may stop a lane for longer than the longest wait.
+    lane.note(RateLimitLeft(requests: 0, reset: .seconds(1e6)), answerTo: requests[2])
+    lane.answer(requests[2], .delivered)
+    lane.answer(requests[3], .delivered)
+    #expect(lane.sleep() == .seconds(300))
   }
 
   // MARK: Faults of our own

@@ -104,13 +104,15 @@ final class HTTPEventsTransport: EventsTransport {
     } catch {
       isWhole = false
     }
-    // Every answer carries X-RateLimit-Reset; only with 429 does it ask for a pause.
+    let reset = response.headers.first(name: "X-RateLimit-Reset")
+    // Every answer carries it; only with 429 does it ask for a pause.
     let isLimited = response.status == .tooManyRequests
     return Outcome.Answer(
       status: Int(response.status.code), body: body, isBodyWhole: isWhole,
       retryAfter: RetryAfter.parse(
-        retryAfter: response.headers.first(name: "Retry-After"),
-        rateLimitReset: isLimited ? response.headers.first(name: "X-RateLimit-Reset") : nil, now: .now))
+        retryAfter: response.headers.first(name: "Retry-After"), rateLimitReset: isLimited ? reset : nil, now: .now),
+      rateLimitLeft: RetryAfter.limitLeft(
+        remaining: response.headers.first(name: "X-RateLimit-Remaining"), reset: reset))
   }
 }
 

@@ -193,7 +193,7 @@ actor Lane {
         }
       }
       changeCount += 1
-      machine.formed(batch, mark: mark)
+      machine.formed(batch, mark: mark, now: dependencies.now)
       return batch
     } catch {
       if !stop(for: error) { warn("a batch could not be formed", error, nil) }
@@ -242,6 +242,9 @@ actor Lane {
   private func settle(
     _ batch: Batch, _ outcome: Outcome, _ token: Token?, sentBytes: Int, startedAt: WallTime, latency: Duration
   ) async {
+    if case .answered(let answer) = outcome, let limit = answer.rateLimitLeft {
+      machine.note(limit, answerTo: batch.id, now: dependencies.now)
+    }
     let verdict = Verdict(outcome, overrides: dependencies.settings.verdictOverrides)
     let settlement = machine.judge(
       batch.id, verdict, status: outcome.status, now: dependencies.now, fraction: .random(in: 0..<1))

@@ -5,6 +5,8 @@ struct LaneQueue: Equatable {
   private struct Entry: Equatable {
     var batch: Batch
     var isUnderWay = false
+    /// Of the request that was started last.
+    var startNumber = 0
     var notBefore: LaneTime?
     var immediateRetries = 0
     /// How often it was the probe of a hold.
@@ -57,6 +59,8 @@ struct LaneQueue: Equatable {
 
   func underWay(_ id: Batch.ID) -> Batch? { entries.first { $0.batch.id == id && $0.isUnderWay }?.batch }
 
+  func startNumber(_ id: Batch.ID) -> Int? { entries.first { $0.batch.id == id && $0.isUnderWay }?.startNumber }
+
   // MARK: Changing
 
   /// One that is there already stays as it is: a reading of the ledger may have brought it, before the lane was told
@@ -67,7 +71,13 @@ struct LaneQueue: Equatable {
     entries.insert(Entry(batch: batch, notBefore: notBefore), at: place)
   }
 
-  mutating func start(_ id: Batch.ID) { update(id) { $0.isUnderWay = true } }
+  /// `number` is that of the request, among all of the lane.
+  mutating func start(_ id: Batch.ID, number: Int) {
+    update(id) {
+      $0.isUnderWay = true
+      $0.startNumber = number
+    }
+  }
 
   mutating func noteHoldProbe(_ id: Batch.ID) { update(id) { $0.holdProbes += 1 } }
 

@@ -120,14 +120,20 @@ struct LaneStateMachine {
   private mutating func start(_ batch: Batch?, else limits: BatchLimits, now: LaneTime) -> Action {
     let mayForm = mayHaveUnbatched && !isForming && !(settings.isStrict && queue.isAnyWaiting)
     guard batch != nil || mayForm else { return .wait(until: queue.nextMoment(after: now)) }
-    if let later = pacer.nextStart(now: now) { return .wait(until: later) }
+    let least = Int(min(Double(limits.maximumBytes), pacer.leastRoom(now: now)))
+    if let later = pacer.nextStart(byteCount: batch?.byteCount ?? least, now: now) { return .wait(until: later) }
     guard let batch else {
       isForming = true
+      var limits = limits
+      limits.maximumBytes = Int(min(Double(limits.maximumBytes), pacer.room(now: now)))
       return .form(limits)
     }
-    pacer.charge(byteCount: batch.byteCount)
-    queue.start(batch.id)
+    start(batch, now: now)
     return .send(batch)
+  }
+
+  private mutating func start(_ batch: Batch, now: LaneTime) {
+    queue.start(batch.id, number: pacer.charge(byteCount: batch.byteCount, now: now))
   }
 
   /// In turn the oldest batch and the next not yet tried, so that one poisoned batch cannot hide a healthy service.
@@ -166,16 +172,15 @@ struct LaneStateMachine {
   var formingMark: Int { appendCount }
 
   /// The batch that ``Action/form(_:)`` asked for, now being sent; nil where there was nothing to form.
-  mutating func formed(_ batch: Batch?, mark: Int) {
+  mutating func formed(_ batch: Batch?, mark: Int, now: LaneTime) {
     isForming = false
     guard let batch else {
       if mark == appendCount { mayHaveUnbatched = false }
       if case .probing = condition { condition = .backingOff(until: .zero) }
       return
     }
-    pacer.charge(byteCount: batch.byteCount)
     queue.insert(batch, notBefore: nil)
-    queue.start(batch.id)
+    start(batch, now: now)
   }
 
   /// The ledger could not be written: the batch waits, and was not sent.
@@ -283,6 +288,13 @@ struct LaneStateMachine {
 // MARK: - What an answer means
 
 extension LaneStateMachine {
+  /// The service said how many more requests it takes until its window ends.
+  mutating func note(_ limit: RateLimitLeft, answerTo id: Batch.ID, now: LaneTime) {
+    guard let number = queue.startNumber(id) else { return }
+    pacer.note(
+      remaining: limit.requests, until: now + min(limit.reset, settings.retryPolicy.maximumDelay), answerTo: number)
+  }
+
   /// Turns a verdict on a batch that is under way into what the ledger is to record.
   ///
   /// `fraction` is random in 0..<1.
@@ -345,6 +357,7 @@ extension LaneStateMachine {
   }
 
   private mutating func succeed(now: LaneTime) -> LaneChange {
+    if settings.retryPolicy.isOutage(failures: failures) { pacer.outageEnded(now: now) }
     failures = 0
     pausesInRow = 0
     unacknowledgedInRow = 0

@@ -11,6 +11,14 @@ enum RetryAfter {
     return rateLimitReset.flatMap { seconds($0.trimmingWhitespace()) }
   }
 
+  /// What is left of the service's rate limit; nil where it does not say both how much and for how long.
+  static func limitLeft(remaining: String?, reset: String?) -> RateLimitLeft? {
+    guard let requests = remaining.flatMap({ Int($0.trimmingWhitespace()) }), requests >= 0,
+      let wait = reset.flatMap({ seconds($0.trimmingWhitespace()) }), wait > .zero
+    else { return nil }
+    return RateLimitLeft(requests: min(requests, Int(Int32.max)), reset: wait)
+  }
+
   private static func seconds(_ text: some StringProtocol) -> Duration? {
     // A century is more than any limit lets through, and keeps the arithmetic from overflowing.
     guard let number = Double(text), number >= 0, number < 3e9 else { return nil }

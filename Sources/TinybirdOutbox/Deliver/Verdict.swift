@@ -11,6 +11,7 @@ enum Outcome: Equatable, Sendable {
     var isBodyWhole: Bool
     /// `Retry-After`, else `X-RateLimit-Reset`.
     var retryAfter: Duration?
+    var rateLimitLeft: RateLimitLeft?
   }
 
   enum NoAnswer: Equatable, Sendable {
@@ -23,6 +24,12 @@ enum Outcome: Equatable, Sendable {
     /// Our own shutdown cut it short.
     case cancelled
   }
+}
+
+/// `X-RateLimit-Remaining` and `X-RateLimit-Reset`: the requests that the service takes until its window ends.
+struct RateLimitLeft: Equatable, Sendable {
+  var requests: Int
+  var reset: Duration
 }
 
 /// What kind of fault kept an answer away: shown in status.

@@ -60,7 +60,7 @@ extension SimulatedWorld {
     switch lane.loop {
     case .planned(nil, let mark):
       lane.changeCount += 1
-      lane.machine.formed(nil, mark: mark)
+      lane.machine.formed(nil, mark: mark, now: now)
       lane.watch.probeEnded()
       lane.loop = .ready
     case .planned(let plan?, let mark):
@@ -137,7 +137,7 @@ extension SimulatedWorld {
 
   func formed(_ lane: SimulatedLane, _ batch: Batch, mark: Int) {
     lane.changeCount += 1
-    lane.machine.formed(batch, mark: mark)
+    lane.machine.formed(batch, mark: mark, now: now)
     lane.loop = .ready
     send(batch, from: lane.index)
   }
