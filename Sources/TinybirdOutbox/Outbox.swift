@@ -49,6 +49,7 @@ public final class Outbox: Service, Sendable {
   ) async throws {
     try configuration.validate()
     file = try OutboxFile(path: path, sqliteVFS: configuration.sqliteVFS, freeDiskBytes: configuration.freeDiskBytes)
+    try NewFile.refuseOutbox(file)
     self.configuration = configuration
     self.logger = logger
     door = EventDoor(configuration)

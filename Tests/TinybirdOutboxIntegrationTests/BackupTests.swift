@@ -242,6 +242,36 @@ import Testing
     }
   }
 
+  /// Files that are called so, and that no backup has left: an outbox that is open, one that is not, somebody's thesis.
+  @Test(arguments: [".partial", ".partial-source"]) func anothersFileIsNotTakenForALeftover(suffix: String) async throws
+  {
+    try await withOutbox { outbox in
+      try await outbox.append("{}", to: "clicks")
+      let path = outbox.file.path + "-copy"
+      try Data("thesis".utf8).write(to: URL(filePath: path + suffix))
+      let refused = await #expect(throws: OutboxError.self) { try await outbox.backup(to: path) }
+      #expect(refused?.code == .notWritable && refused?.message.contains("-copy\(suffix) is no file that") == true)
+      #expect(try String(contentsOfFile: path + suffix, encoding: .utf8) == "thesis")
+      try FileManager.default.removeItem(atPath: path + suffix)
+      // As an earlier version of the library could have made one, which has delivered.
+      let elsewhere = outbox.file.path + "-elsewhere"
+      try await withOutbox(at: elsewhere) { other in
+        try await other.append("{}", to: "clicks")
+        for beside in ["", "-wal", "-shm", "-open"] {
+          try FileManager.default.copyItem(atPath: elsewhere + beside, toPath: path + suffix + beside)
+        }
+        try Data().write(to: URL(filePath: path + suffix + "-lock"))
+      }
+      _ = await #expect(throws: OutboxError.self) { try await outbox.backup(to: path) }
+      #expect(FileManager.default.fileExists(atPath: path + suffix))
+      // And none is made.
+      let opened = await #expect(throws: OutboxError.self) { try await Outbox(at: outbox.file.path + "-new" + suffix) }
+      #expect(opened?.code == .notWritable && opened?.message.contains(suffix) == true)
+      let named = await #expect(throws: OutboxError.self) { try await outbox.backup(to: path + suffix) }
+      #expect(named?.code == .notWritable)
+    }
+  }
+
   @Test func aDiskWithoutRoomIsNamed() async throws {
     try await withOutbox { outbox in
       try await outbox.append("{}", to: "clicks")
@@ -249,7 +279,7 @@ import Testing
       let full = SQLiteError(code: 13, message: "database or disk is full", doing: "copying").asOutboxError
       let error = target.explaining(full, filledFrom: outbox.file)
       #expect(error.code == .diskFull && error.message.contains("on the disk of \(outbox.file.directory), where"))
-      #expect(error.message.contains("and its log, \(outbox.file.sizeBytes() + outbox.file.logBytes),"))
+      #expect(error.message.contains("and its log, \(outbox.file.sizeBytes() + outbox.file.logBytes). Nothing"))
       #expect(target.partial.condition == nil, "it is said how much is free without it")
       let other = OutboxError(.damaged, "damaged")
       #expect(target.explaining(other, filledFrom: outbox.file).message == "damaged")

@@ -84,6 +84,32 @@ import Testing
     }
   }
 
+  /// An answer quotes an event that is not there any more: it was pruned, or its neighbours alone are dead.
+  @Test func whatIsNotFoundMayStillBeQuoted() async throws {
+    try await withDelivery { outbox, emulator in
+      let quoting = #"{"error":"no place for \#(Self.marker)"}"#
+      emulator.faults = [VerdictDeliveryTests.once(.answer(503, body: quoting))]
+      try await append(1...10, to: "clicks", outbox)
+      try await outbox.deliverUntilEmpty()
+      _ = try await outbox.prune(settledBefore: .distantFuture)
+      emulator.faults = [VerdictDeliveryTests.once(.answer(422, body: quoting))]
+      try await append(1...10, to: "orders", outbox)
+      try await outbox.deliverUntilEmpty()
+      _ = try await outbox.replay(matching: DeadLetterFilter(AddressRange("orders/10")), mayDuplicate: true)
+      try await outbox.deliverUntilEmpty()
+      // The log of requests is bounded.
+      try SQLiteShell(outbox.file.path).run("DELETE FROM outbox_attempts WHERE status = 422")
+      _ = try await outbox.prune(settledBefore: .distantFuture)
+      #expect(try countMarkers(outbox) > 0)
+      let report = try await outbox.erase(Self.selection)
+      #expect(report.ranges.map(\.description) == ["orders/10"] && report.isComplete)
+      #expect(try countMarkers(outbox) == 0)
+      let letters = try await outbox.deadLetters()
+      #expect(letters.count == 9 && letters.allSatisfy { $0.answer == "[erased]" && $0.status == 422 })
+      try await expectSound(outbox)
+    }
+  }
+
   @Test func deletedLongBeforeIsOverwrittenToo() async throws {
     try await withOutbox { outbox in
       try await append(1...500, to: "clicks", outbox)

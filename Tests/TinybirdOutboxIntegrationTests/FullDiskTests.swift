@@ -41,11 +41,60 @@ import Testing
       #expect(status.deliveredEvents == acknowledged.count && status.pendingEvents == 0)
       try await expectSound(outbox)
       // The other program keeps its blocks: what was delivered makes the room.
-      try await outbox.housekeeper.tidy()
       try await outbox.append(event(0), to: "views")
       #expect(try await !outbox.status().space.isDiskFull)
       try await expectSound(outbox)
       await outbox.close()
+    }
+  }
+
+  /// A restored backup, or a salvaged outbox, has no reserve before something is appended to it.
+  @Test(arguments: SmallDisk.kinds)
+  func whoDeliversHoldsTheReserveToo(kind: SmallDisk.Kind) async throws {
+    try await SmallDisk.with(kind) { disk in
+      let outbox = try await disk.open()
+      for number in 1...20 { try await outbox.append(event(number, padding: 50_000), to: "clicks") }
+      await outbox.close()
+      try FileManager.default.removeItem(atPath: outbox.file.reservePath)
+      let restored = try await disk.open()
+      let service = ScriptedService()
+      try await restored.deliver(to: FillingService(disk: disk, service: service), on: disk.machine)
+      #expect(try await restored.status().deliveredEvents == 20)
+      await restored.close()
+    }
+  }
+
+  /// One batch, which is delivered sooner than the housekeeper looks again.
+  @Test(arguments: SmallDisk.kinds)
+  func whatIsDeliveredAtTheEndMakesRoomToo(kind: SmallDisk.Kind) async throws {
+    try await SmallDisk.with(kind) { disk in
+      let outbox = try await disk.open()
+      for number in 1...60 { try await outbox.append(event(number, padding: 100_000), to: "clicks") }
+      try disk.fill()
+      // The log has blocks of its own for a while.
+      while (try? await outbox.append(event(0, padding: 100_000), to: "clicks")) != nil {}
+      #expect(try await outbox.status().space.isDiskFull)
+      let service = ScriptedService()
+      try await outbox.deliver(to: service, on: disk.machine)
+      #expect(try await outbox.status().pendingEvents == 0)
+      try await outbox.append(event(0), to: "views")
+      try await expectSound(outbox)
+      await outbox.close()
+    }
+  }
+
+  /// Another program fills the disk while a request is under way.
+  private struct FillingService: EventsTransport {
+    let disk: SmallDisk
+    let service: ScriptedService
+
+    func send(_ request: EventsRequest) async -> Outcome {
+      do {
+        try disk.fill()
+      } catch {
+        Issue.record(error)
+      }
+      return await service.send(request)
     }
   }
 

@@ -106,6 +106,44 @@ import Testing
     }
   }
 
+  /// A read of the damaged file that fails once loses nothing of the copy that is made for a new schema.
+  @Test func theCopyReadsOnceMoreWhatFailed() async throws {
+    try await withSalvageHistory { history in
+      let before = try await history.contents
+      let machine = try CrashMachine()
+      let file = try OutboxFile(path: history.path, sqliteVFS: machine.vfs)
+      try copy(history.path, to: file)
+      try damageSchema(of: file)
+      var (nth, copied): (Int64, Int) = (0, 0)
+      repeat {
+        nth += 1
+        machine.set(
+          .init(name: "read", operation: OUTBOX_CRASH_READ, file: OUTBOX_CRASH_DATABASE, code: ioError(1), nth: nth))
+        do {
+          let report = try await Outbox.salvage(from: file, to: history.new)
+          #expect(report.lostEvents == 0, "read \(nth)")
+          try await history.withNew { new in
+            let after = try await new.contents()
+            #expect(after == before, "read \(nth)")
+          }
+          if machine.faultHits > 0 { copied += 1 }
+          try FileManager.default.removeItem(atPath: history.new)
+        } catch is OutboxError {
+          let beside = try history.beside
+          #expect(beside.isEmpty, "read \(nth)")
+        }
+      } while machine.faultHits > 0
+      #expect(copied > 3, "\(nth) reads, \(copied) of them for the copy")
+    }
+  }
+
+  private func damageSchema(of file: OutboxFile) throws {
+    let connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
+    try connection.execute(SQL.readDamagedSchema)
+    try connection.execute("DELETE FROM sqlite_schema")
+    try connection.foldLog()
+  }
+
   /// In the middle, and when the last chunk is copied; twenty events of the 180 are pruned.
   @Test(arguments: [1, 160]) func aCancelledTaskLeavesNothing(events: Int) async throws {
     try await withSalvageHistory { history in

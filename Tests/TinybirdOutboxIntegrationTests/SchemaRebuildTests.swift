@@ -76,6 +76,50 @@ import Testing
     }
   }
 
+  /// Where the tables lie in another order, and the damage is elsewhere, the new schema would lose what the old one shows.
+  @Test func whatSavesMoreIsKept() async throws {
+    try await withSalvageHistory { history in
+      let letters =
+        "SELECT sql FROM sqlite_schema WHERE name IN ('outbox_dead_letters', 'outbox_dead_letters_replaying')"
+      let sql = try SQLiteShell(history.path).run("\(letters) ORDER BY type DESC").compactMap { $0[0] }
+      try history.run([
+        "PRAGMA legacy_alter_table = ON", "DROP INDEX outbox_dead_letters_replaying",
+        "ALTER TABLE outbox_dead_letters RENAME TO other", sql[0], "CREATE TABLE last (a)",
+        "INSERT INTO outbox_dead_letters SELECT * FROM other", "DROP TABLE other", sql[1],
+      ])
+      let before = try await history.contents
+      #expect(before.values.contains { $0.letter != nil })
+      try history.run(["UPDATE outbox_chunks SET payload = x'00' WHERE key & 65535 = 31"])
+      let report = try await history.salvage()
+      #expect(report.lost.map(\.description) == ["clicks/31..40"] && report.problems.isEmpty, "\(report.problems)")
+      try await history.withNew { new in
+        let after = try await new.contents()
+        for (address, event) in before where after[address]?.state != .damaged { #expect(after[address] == event) }
+      }
+    }
+  }
+
+  /// Nothing but the mark tells an outbox's own file from an app's, and the mark is on the first page too.
+  @Test func withoutItsMarkItIsStillAnOutbox() async throws {
+    try await withSalvageHistory { history in
+      let before = try await history.contents
+      try history.run([
+        "PRAGMA application_id = 7", "PRAGMA writable_schema = ON",
+        "DELETE FROM sqlite_schema WHERE name = 'outbox_dead_letters'",
+      ])
+      try await expectAllSaved(history, before)
+    }
+  }
+
+  @Test func aNewerFormatIsToldAlsoWithoutItsFirstPage() async throws {
+    try await withSalvageHistory { history in
+      try history.run(["UPDATE outbox_meta SET value = 999 WHERE name = 'format_version'"])
+      try history.change { $0.replaceSubrange(0..<4096, with: Data(count: 4096)) }
+      let error = await #expect(throws: OutboxError.self) { try await history.salvage() }
+      #expect(error?.code == .newerFormat)
+    }
+  }
+
   /// The first format had one index less.
   @Test func aFileOfTheFirstFormatIsFoundAsWell() async throws {
     try await withTemporaryDirectory { directory in
@@ -137,7 +181,7 @@ import Testing
     ["DELETE FROM outbox_meta"],
     // In an app's own database no schema is made anew.
     [
-      "PRAGMA application_id = 0", "PRAGMA writable_schema = ON",
+      "PRAGMA application_id = 0", "CREATE TABLE app (a)", "PRAGMA writable_schema = ON",
       "DELETE FROM sqlite_schema WHERE name = 'outbox_meta'",
     ],
   ])

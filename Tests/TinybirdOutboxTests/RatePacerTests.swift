@@ -186,7 +186,9 @@ import Testing
   @Test(arguments: [(Duration.zero, 0), (.milliseconds(50), 4), (.milliseconds(112), 10), (.seconds(3_600), 10)])
   func fillsUp(idle: Duration, starts: Int) {
     var pacer = RatePacer(limits: RateLimits(requestsPerSecond: 100))
-    for _ in 0..<1_000 where pacer.nextStart(byteCount: 1, now: .seconds(1)) == nil { pacer.charge(byteCount: 1, now: .seconds(1)) }
+    for _ in 0..<1_000 where pacer.nextStart(byteCount: 1, now: .seconds(1)) == nil {
+      pacer.charge(byteCount: 1, now: .seconds(1))
+    }
     var count = 0
     while count < 1_000, pacer.nextStart(byteCount: 1, now: .seconds(1) + idle) == nil {
       pacer.charge(byteCount: 1, now: .seconds(1) + idle)

@@ -9,7 +9,8 @@ struct EraseCommand: AsyncParsableCommand {
     discussion: """
       Whether they wait, are delivered or dead, and also what is left in the file of events that were deleted before. Their \
       addresses stay; events that waited, or were dead, count as discarded. With --where, only events whose member says \
-      that: user_id=4711, or user.email=… for a member of a member. May run while an app appends and delivers; at the end \
+      that: user_id=4711, or user.email=… for a member of a member. Answers of the service may quote an event: what is kept \
+      of them is erased for every data source that was searched. May run while an app appends and delivers; at the end \
       the file is written anew, which holds up appends for as long as it takes to copy it.
 
       It does not reach Tinybird, backups, exports, or files that were set aside. On a terminal it asks first; elsewhere it \

@@ -18,7 +18,7 @@ extension Outbox {
   public func append(_ event: some Encodable & Sendable, to dataSource: DataSourceName) async throws -> AppendReceipt {
     var packer = EventPacker()
     try door.admit(encoding: event, to: dataSource, index: 0, into: &packer)
-    return try await committer.append(packer.finish())
+    return try await store(packer.finish())
   }
 
   /// Appends one event that is JSON already: `String`, `Data` or bytes.
@@ -26,7 +26,7 @@ extension Outbox {
   public func append(_ json: some RawJSON, to dataSource: DataSourceName) async throws -> AppendReceipt {
     var packer = EventPacker()
     try admit(json, to: dataSource, index: 0, into: &packer)
-    return try await committer.append(packer.finish())
+    return try await store(packer.finish())
   }
 
   /// Encodes values as JSON and appends them in one commit.
@@ -89,7 +89,16 @@ extension Outbox {
   private func commit(_ packer: consuming EventPacker) async throws -> AppendReceipt {
     let events = packer.finish()
     // Nothing to sync for nothing.
-    return events.eventCount == 0 ? AppendReceipt(ranges: []) : try await committer.append(events)
+    return events.eventCount == 0 ? AppendReceipt(ranges: []) : try await store(events)
+  }
+
+  private func store(_ events: PackedEvents) async throws -> AppendReceipt {
+    do {
+      return try await committer.append(events)
+    } catch let error as OutboxError where error.code == .outboxFull {
+      guard try await housekeeper.makeRoom() else { throw error }
+      return try await committer.append(events)
+    }
   }
 }
 

@@ -24,6 +24,8 @@ struct DeliveryEngine: Sendable {
   func run(until goal: Goal, whileWaiting: @Sendable (Int64?) -> Void) async throws {
     guard let lock = try await acquireLock(whileWaiting) else { return }
     defer { withExtendedLifetime(lock) {} }
+    // A restored backup has no reserve yet, and what is sent has to be settled also on a full disk.
+    _ = housekeeper.gate.reserve.hold(forAppending: 0)
     guard try await takeOver() else { return }
     let damage = await withTaskGroup(of: Void.self) { group in
       group.addTask { await housekeeper.run() }
@@ -31,6 +33,8 @@ struct DeliveryEngine: Sendable {
       group.cancelAll()
       return damage
     }
+    // Others may wait for the room that what was delivered takes.
+    if goal == .empty { await housekeeper.look() }
     _ = try? await dependencies.committer.perform { try $0.connection.execute(SQL.deleteMeta, "holder_pid") }
     if let damage { throw damage }
   }

@@ -32,23 +32,36 @@ actor Housekeeper {
   func run() async {
     var nextLook = ContinuousClock.now
     while !Task.isCancelled {
-      do {
-        let isShort = try await isSpaceShort()
-        if isShort || nextLook <= .now {
-          let begin = ContinuousClock.now
-          nextLook = begin + Self.interval
-          try await tidy()
-          // Where very many small batches are kept a look takes long: it costs one part in a hundred of the time.
-          nextLook = max(nextLook, begin + begin.duration(to: .now) * 100)
-        }
-      } catch {
-        logger.warning(
-          "old events could not be pruned; it is tried again",
-          metadata: ["outbox.error": "\((error as? OutboxError)?.shortDescription ?? "\(type(of: error))")"])
+      let isShort = (try? await isSpaceShort()) ?? false
+      if isShort || nextLook <= .now {
+        let begin = ContinuousClock.now
+        nextLook = begin + Self.interval
+        await look()
+        // Where very many small batches are kept a look takes long: it costs one part in a hundred of the time.
+        nextLook = max(nextLook, begin + begin.duration(to: .now) * 100)
       }
       // Throws where the task is cancelled, which ends the loop.
       try? await Task.sleep(for: Self.spaceInterval)
     }
+  }
+
+  /// Does what is to be done now; an error is told, and the next look tries again.
+  func look() async {
+    do {
+      try await tidy()
+    } catch {
+      logger.warning(
+        "old events could not be pruned; it is tried again",
+        metadata: ["outbox.error": "\((error as? OutboxError)?.shortDescription ?? "\(type(of: error))")"])
+    }
+  }
+
+  /// Prunes for an append that the budget has refused; returns whether there was something to prune.
+  ///
+  /// Whoever delivers may have a larger budget, or none, and keeps events by that.
+  func makeRoom() async throws -> Bool {
+    let excess = RetentionPolicy.excess(over: gate.limits, room: try await room())
+    return try await prune(Pruner.Goal(settledUpTo: .distantPast, excessBytes: excess)).events > 0
   }
 
   /// Does what is to be done now.

@@ -48,10 +48,15 @@ struct RetentionPolicy: Sendable {
 
   private func excess(_ look: Look) -> Int64 {
     let overSize = look.keptBytes - keepsBytes
-    let overBudget = isShort(look.room) ? 2 * limits.pruningRoom - (look.room ?? 0) : 0
+    let overBudget = isShort(look.room) ? Self.excess(over: limits, room: look.room) : 0
     // As much as the reserve wants before appends are taken again.
     let overDisk = look.isDiskFull ? limits.reserveBytes + limits.checkpointBytes : 0
     return max(0, overSize, overBudget, overDisk)
+  }
+
+  /// What has to go before the budget leaves room for a while.
+  static func excess(over limits: SpaceLimits, room: Int64?) -> Int64 {
+    room.map { max(0, 2 * limits.pruningRoom - $0) } ?? 0
   }
 
   /// Whether the budget leaves so little that appends may soon be refused.

@@ -19,14 +19,13 @@ struct EventEraser {
 
   /// Erases `runs`, which lie in one chunk, or in none where it was pruned.
   func erase(_ runs: [ClosedRange<Int64>], of dataSource: Int64) throws -> Outcome {
-    guard let first = runs.first?.lowerBound, let last = runs.last?.upperBound else { return .erased(inTinybird: 0) }
+    guard let last = runs.last?.upperBound else { return .erased(inTinybird: 0) }
     for run in runs {
       let sending = try connection.firstInteger(SQL.isSendingBetween, dataSource, run.lowerBound, run.upperBound)
       guard sending == nil else { return .underWay }
     }
     let unbatched = try connection.firstInteger(SQL.selectNextUnbatched, dataSource) ?? 1
     guard last < unbatched else { return .unbatched }
-    try redactAnswers(first...last, runs, of: dataSource)
     try rewriteChunk(runs, of: dataSource)
     for run in runs { try removeDeadLetters(run, of: dataSource) }
     for run in runs { try removeFromResends(run, of: dataSource) }
@@ -79,21 +78,11 @@ struct EventEraser {
     }
   }
 
-  /// Answers may quote what they refuse: each excerpt that was given for one of the events goes, wherever it was kept.
-  private func redactAnswers(
-    _ hull: ClosedRange<Int64>, _ runs: [ClosedRange<Int64>], of dataSource: Int64
-  ) throws {
-    var answers = Set(
-      try connection.rows(SQL.selectAnswersBetween, dataSource, hull.lowerBound, hull.upperBound) { $0.text(0) })
-    for run in runs {
-      let (low, high) = try keys(run, of: dataSource)
-      answers.formUnion(try connection.rows(SQL.selectLetterAnswers, low, high) { $0.text(0) })
-    }
+  /// Answers may quote any event that was ever sent: every excerpt that is kept for a data source goes.
+  func redactAnswers(of dataSource: Int64) throws {
     let (low, high) = try keys(1...SequenceKey.maximumSequence, of: dataSource)
-    for answer in answers {
-      try connection.execute(SQL.redactAttempts, dataSource, answer)
-      try connection.execute(SQL.redactLetters, low, high, answer)
-    }
+    try connection.execute(SQL.redactAttempts, dataSource)
+    try connection.execute(SQL.redactLetters, low, high)
     try connection.execute(SQL.redactLastAnswer, dataSource)
   }
 

@@ -36,8 +36,9 @@ extension Outbox {
   /// log.
   ///
   /// Their addresses stay, and the sequence has no hole. Events that waited, or were dead, are *discarded*; those that
-  /// were delivered stay so. Excerpts of answers that were given for them, which may quote them, are erased too. Where a
-  /// request that carries one is under way, its end is waited for.
+  /// were delivered stay so. Answers of the service may quote any event, also one that was pruned: every excerpt that is
+  /// kept for a data source where events are looked for is erased, of dead letters too; their reasons and statuses stay.
+  /// Where a request that carries one is under way, its end is waited for.
   ///
   /// Each chunk is a transaction of its own, and so is the writing anew of the file at the end. A crash leaves some of
   /// the events: give the command again. The end holds up appends for as long as it takes to copy all that is in the
@@ -78,7 +79,13 @@ extension Outbox {
       }
       searched += sequences.count
     }
-    if !isDryRun { report.remainders = try await StoreRewriter().run(file, housekeeper.gate.limits) }
+    guard !isDryRun else { return report }
+    // Behind the answers to what was under way; also where nothing was found: what was pruned may still be quoted.
+    for lane in Set(work.map(\.0.id)) {
+      try writer.gate.requireRoom(for: "an erasure")
+      try await committer.perform { try EventEraser(transaction: $0).redactAnswers(of: lane) }
+    }
+    report.remainders = try await StoreRewriter().run(file, housekeeper.gate.limits)
     return report
   }
 

@@ -122,6 +122,10 @@ private actor Doctor {
       report.add(.problem, .file, "\(file.shownPath): \(OutboxFile.unwritable)")
       return false
     }
+    guard file.hasRoomForFiles else {
+      report.add(.problem, .file, "\(file.shownPath): \(file.noRoomForFiles)")
+      return false
+    }
     let before = report.findings.count
     for exposure in file.exposures() {
       if case .readableDirectory = exposure {

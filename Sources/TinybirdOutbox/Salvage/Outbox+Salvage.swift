@@ -109,7 +109,7 @@ private actor SalvageWorker {
     do {
       report = try await build(file, target, id, progress)
     } catch let error as OutboxError {
-      throw target.explaining(error, filledFrom: file)
+      throw target.explaining(error, filledFrom: file, ", and as many again where it has to make a new schema")
     }
     try Salvage.checkCancellation()
     try target.finish()

@@ -38,9 +38,14 @@ struct SalvageSource {
   /// Begins to read a copy with a new schema; nil where nothing of an outbox is found in it.
   static func open(_ file: OutboxFile, rebuild: SchemaRebuild) throws -> SalvageSource? {
     let logLoss = try rebuild.run(file)
-    guard let source = try? SalvageSource(rebuild.copy, isRebuilt: true, logLoss: logLoss), source.outboxID != nil
-    else { return nil }
-    return source
+    do {
+      let source = try SalvageSource(rebuild.copy, isRebuilt: true, logLoss: logLoss)
+      return source.outboxID == nil ? nil : source
+    } catch let error as OutboxError where error.code == .newerFormat {
+      throw error
+    } catch {
+      return nil
+    }
   }
 
   /// Whether a copy with a new schema may show more.
@@ -79,8 +84,10 @@ struct SalvageSource {
     outboxID = try stored ?? Self.mostFrequentID(connection)
   }
 
+  /// Marked as an outbox, or with nothing but an outbox in it.
   private static func isOwnFile(_ connection: SQLiteConnection) throws -> Bool {
-    try reading { try connection.firstInteger(SQL.applicationID) } == .some(Schema.applicationID)
+    if try reading({ try connection.firstInteger(SQL.applicationID) }) == .some(Schema.applicationID) { return true }
+    return try reading { try connection.firstInteger(SQL.countForeignObjects) } == .some(0)
   }
 
   private static func checkSchema(_ connection: SQLiteConnection, _ file: OutboxFile) throws {

@@ -1,7 +1,8 @@
 /// A file that is made under another name, `.partial`, and gets its own when it is complete.
 ///
 /// One process at a time makes it: it holds the delivery lock of the partial file, which the kernel gives back however the
-/// process ends. So what lies there while nobody holds the lock is a crash's, and is cleared away.
+/// process ends. So what lies there beside a lock file that nobody holds is a crash's, and is cleared away. Anything else
+/// of that name is somebody's: an outbox that was ever opened has a file `-open` beside it, others have no lock file.
 struct NewFile {
   let file: OutboxFile
   let partial: OutboxFile
@@ -36,6 +37,7 @@ struct NewFile {
       throw OutboxError(.conflict, "\(partial.shownPath) is a symbolic link, and is not followed; choose another path")
     }
     try file.checkDirectory()
+    try Self.refuseForeign(partial)
     guard let lock = try DeliveryLock.tryAcquire(partial) else {
       throw OutboxError(
         .conflict, "\(file.shownPath) is being written by another program; wait for its end, or choose another path")
@@ -55,11 +57,30 @@ struct NewFile {
 
   /// A name that would be a file of another outbox's: SQLite would take it for its own, or a later copy clear it away.
   private static func refuseName(_ file: OutboxFile) throws(OutboxError) {
-    let suffixes = OutboxFile.suffixesBeside + [partialSuffix]
+    let suffixes = OutboxFile.suffixesBeside + [partialSuffix, partialSuffix + sourceSuffix]
     guard let suffix = suffixes.first(where: { file.path.hasSuffix($0) }) else { return }
     throw OutboxError(
       .notWritable,
       "cannot write \(file.shownPath): a name that ends in \(suffix) is for a file beside an outbox; choose another")
+  }
+
+  /// A name under which an outbox would be cleared away by what makes a new file beside it.
+  static func refuseOutbox(_ file: OutboxFile) throws(OutboxError) {
+    let suffixes = [partialSuffix, partialSuffix + sourceSuffix]
+    guard let suffix = suffixes.first(where: { file.path.hasSuffix($0) }) else { return }
+    throw OutboxError(
+      .notWritable,
+      "cannot open the outbox \(file.shownPath): a name that ends in \(suffix) is for a backup or a salvaged outbox that is not complete; choose another, or make it anew"
+    )
+  }
+
+  private static func refuseForeign(_ partial: OutboxFile) throws(OutboxError) {
+    let isOurs = partial.size(beside: "-lock") != nil && partial.size(beside: "-open") == nil
+    guard !isOurs, let name = besidePartial.first(where: { partial.size(beside: $0) != nil }) else { return }
+    throw OutboxError(
+      .notWritable,
+      "\(partial.shownPath + name) is no file that a backup or a salvage has left, and would be in the way; move it away, or choose another path"
+    )
   }
 
   private static func refuseTaken(_ file: OutboxFile) throws(OutboxError) {
@@ -83,13 +104,15 @@ struct NewFile {
   }
 
   /// What stood in the way of filling it from another file; where there was no room, for how much, and where.
-  func explaining(_ error: OutboxError, filledFrom source: OutboxFile) -> OutboxError {
+  ///
+  /// `more` is what it may take besides.
+  func explaining(_ error: OutboxError, filledFrom source: OutboxFile, _ more: String = "") -> OutboxError {
     guard error.code == .diskFull else { return error }
     removePartial()
     let free = file.freeDiskBytes.map { ", where \($0) bytes are free" } ?? ""
     return OutboxError(
       .diskFull,
-      "there is no room for \(file.shownPath) on the disk of \(file.directory)\(free). It takes about as many bytes as \(source.shownPath) and its log, \(source.sizeBytes() + source.logBytes), and as many again where salvage has to make a new schema. Nothing of it is left: free some space, or choose a path on another disk",
+      "there is no room for \(file.shownPath) on the disk of \(file.directory)\(free). It takes about as many bytes as \(source.shownPath) and its log, \(source.sizeBytes() + source.logBytes)\(more). Nothing of it is left: free some space, or choose a path on another disk",
       cause: error)
   }
 

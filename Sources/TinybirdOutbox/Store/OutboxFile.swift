@@ -115,6 +115,16 @@ struct OutboxFile: Sendable {
   static let unwritable =
     "this user may not write to it or to its directory (reading needs that too, for the files -wal and -shm beside it); check owner and mode, or look at a copy of it and its -wal"
 
+  /// Whether the files that SQLite needs can be made where they are missing; some file systems do not say how many.
+  var hasRoomForFiles: Bool {
+    let missing = ["-wal", "-shm"].count { size(beside: $0) == nil }
+    return fileSystem.map { $0.f_files == 0 || UInt64($0.f_favail) >= UInt64(missing) } ?? true
+  }
+
+  var noRoomForFiles: String {
+    "the disk of \(directory) takes no more files (it has no free inode), and SQLite needs -wal and -shm beside it; delete some files and it works again"
+  }
+
   /// Makes sure that a file is there; one that is made has mode 0600.
   func prepare(create: Bool) throws(OutboxError) {
     try checkDirectory()
@@ -131,6 +141,10 @@ struct OutboxFile: Sendable {
       }
       guard isWritable else {
         throw OutboxError(.notWritable, "cannot open the outbox \(shownPath): \(Self.unwritable)")
+      }
+      // SQLite would say that it cannot open the file, and not why.
+      guard hasRoomForFiles else {
+        throw OutboxError(.diskFull, "cannot open the outbox \(shownPath): \(noRoomForFiles)")
       }
       try refuseStrayFiles()
       return

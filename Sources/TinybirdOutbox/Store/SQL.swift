@@ -9,6 +9,10 @@ enum SQL {
     SELECT name, sql FROM sqlite_schema
     WHERE sql IS NOT NULL AND (name LIKE 'outbox\\_%' ESCAPE '\\' OR tbl_name LIKE 'outbox\\_%' ESCAPE '\\')
     """
+  static let countForeignObjects = """
+    SELECT count(*) FROM sqlite_schema
+    WHERE name NOT LIKE 'outbox\\_%' ESCAPE '\\' AND tbl_name NOT LIKE 'outbox\\_%' ESCAPE '\\'
+    """
   static let insertMeta = "INSERT INTO outbox_meta (name, value) VALUES (?1, ?2)"
   static let replaceMeta = "REPLACE INTO outbox_meta (name, value) VALUES (?1, ?2)"
   static let deleteMeta = "DELETE FROM outbox_meta WHERE name = ?1"
@@ -271,19 +275,11 @@ enum SQL {
   static let selectLettersBetween = """
     SELECT key, payload FROM outbox_dead_letters WHERE key BETWEEN ?1 AND ?2 ORDER BY key LIMIT ?3
     """
-  static let selectLetterAnswers = """
-    SELECT DISTINCT answer FROM outbox_dead_letters WHERE key BETWEEN ?1 AND ?2 AND answer IS NOT NULL
-    """
-  static let selectAnswersBetween = """
-    SELECT DISTINCT answer FROM outbox_attempts
-    WHERE data_source_id = ?1 AND first_sequence <= ?3 AND last_sequence >= ?2 AND status IS NOT NULL
-      AND answer IS NOT NULL
-    """
   static let redactAttempts = """
-    UPDATE outbox_attempts SET answer = '[erased]' WHERE data_source_id = ?1 AND answer = ?2
+    UPDATE outbox_attempts SET answer = '[erased]' WHERE data_source_id = ?1 AND status IS NOT NULL AND answer IS NOT NULL
     """
   static let redactLetters = """
-    UPDATE outbox_dead_letters SET answer = '[erased]' WHERE key BETWEEN ?1 AND ?2 AND answer = ?3
+    UPDATE outbox_dead_letters SET answer = '[erased]' WHERE key BETWEEN ?1 AND ?2 AND answer IS NOT NULL
     """
   static let redactLastAnswer = """
     UPDATE outbox_data_sources SET last_answer = '[erased]' WHERE id = ?1 AND last_status IS NOT NULL

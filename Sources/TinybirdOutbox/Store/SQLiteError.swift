@@ -30,10 +30,11 @@ struct SQLiteError: Error, CustomStringConvertible {
 
   /// The disk, or this user's quota, has no block left.
   ///
-  /// With no free block at all SQLite cannot even extend its shared memory file, and says so instead of FULL.
+  /// With no free block at all SQLite cannot even extend its shared memory file, and says so instead of FULL; with no
+  /// free inode it cannot make one.
   var isDiskFull: Bool {
     primaryCode == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE_CODE
-      || (primaryCode == SQLITE_IOERR && (systemCode == ENOSPC || systemCode == EDQUOT))
+      || ([SQLITE_IOERR, SQLITE_CANTOPEN].contains(primaryCode) && (systemCode == ENOSPC || systemCode == EDQUOT))
   }
 
   /// Turns the code into the error that a caller of the facade sees.
