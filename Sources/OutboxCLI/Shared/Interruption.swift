@@ -27,7 +27,7 @@ enum Interruption {
         ],
         logger: Logger(label: "outbox-services") { _ in SwiftLogNoOpLogHandler() }))
     let first = FirstSignal()
-    let sources = watch(first) { Task { await group.triggerGracefulShutdown() } }
+    let sources = await watch(first) { Task { await group.triggerGracefulShutdown() } }
     defer { for source in sources { source.cancel() } }
     try await group.run()
     return first.number
@@ -35,10 +35,14 @@ enum Interruption {
 
   /// Runs `body`, which the signals cancel: what it was making is taken away, and the exit code tells of the signal.
   static func cancelling<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
-    let task = Task { try await body() }
     let first = FirstSignal()
-    let sources = watch(first) { task.cancel() }
+    let running = Mutex<Task<Value, any Error>?>(nil)
+    let sources = await watch(first) { running.withLock { $0 }?.cancel() }
     defer { for source in sources { source.cancel() } }
+    let task = Task { try await body() }
+    running.withLock { $0 = task }
+    // It may have come before there was something to cancel.
+    if first.number != nil { task.cancel() }
     do {
       return try await task.value
     } catch {
@@ -48,25 +52,34 @@ enum Interruption {
     }
   }
 
+  /// Returns when the signals are watched for: before that they would end the process.
   private static func watch(
     _ first: FirstSignal, _ handler: @escaping @Sendable () -> Void
-  ) -> [any DispatchSourceSignal] {
-    [SIGINT, SIGTERM].map { number in
-      watch(number) {
-        guard first.take(number) else { _exit(128 + number) }
-        handler()
-      }
+  ) async -> [any DispatchSourceSignal] {
+    var sources: [any DispatchSourceSignal] = []
+    for number in [SIGINT, SIGTERM] {
+      sources.append(
+        await watch(number) {
+          guard first.take(number) else { _exit(128 + number) }
+          handler()
+        })
     }
+    return sources
   }
 
-  private static func watch(_ number: Int32, _ handler: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {
+  private static func watch(
+    _ number: Int32, _ handler: @escaping @Sendable () -> Void
+  ) async -> any DispatchSourceSignal {
     #if canImport(Darwin)
       // There Dispatch sees a signal only after the process's own handling, which would end it.
       signal(number, SIG_IGN)
     #endif
     let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
     source.setEventHandler(handler: handler)
-    source.activate()
+    await withCheckedContinuation { continuation in
+      source.setRegistrationHandler { continuation.resume() }
+      source.activate()
+    }
     return source
   }
 }
