@@ -27,7 +27,7 @@ struct OutboxCommand: AsyncParsableCommand {
     subcommands: [
       AppendCommand.self, DeliverCommand.self, StatusCommand.self, ListCommand.self, ShowCommand.self,
       DeadLettersCommand.self, ReplayCommand.self, DiscardCommand.self, EraseCommand.self, HoldCommand.self,
-      ResumeCommand.self, AcknowledgeCommand.self, PruneCommand.self, VerifyCommand.self,
+      ResumeCommand.self, IsolateCommand.self, AcknowledgeCommand.self, PruneCommand.self, VerifyCommand.self,
       DoctorCommand.self, BackupCommand.self, EmulatorCommand.self,
     ])
 

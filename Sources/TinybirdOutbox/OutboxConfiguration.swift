@@ -146,6 +146,16 @@ public struct DeliveryConfiguration: Sendable {
   ///
   /// Default: none. For a service, or a proxy before it, that uses a status in its own way.
   public var verdictOverrides: [Int: StatusVerdict] = [:]
+  /// After so many failed attempts the events of a batch become dead letters, with the reason
+  /// ``DeadReason/attemptsExhausted``.
+  ///
+  /// A pause that the service asks for (429) is none. Default: nil, for ever: no event is given up.
+  public var maximumAttempts: Int?
+  /// Events that were appended so long ago are not sent any more when their turn comes, but become dead letters with the
+  /// reason ``DeadReason/expired``: with the batch that they are in, whose oldest event counts.
+  ///
+  /// By the wall clock. What an operator replays is sent at any age. Default: nil, for ever.
+  public var maximumAge: Duration?
   /// How often a lane that the service made us hold is probed with one small batch.
   ///
   /// Default: 15 minutes.
@@ -193,6 +203,8 @@ public struct DeliveryConfiguration: Sendable {
       try require(wait >= .milliseconds(1) && wait <= .seconds(7 * 86_400), name, "1 ms to 7 days")
     }
     try require(retryPolicy.burstAttempts >= 1, "retryPolicy.burstAttempts", "at least 1")
+    try require(maximumAttempts ?? 1 >= 1, "maximumAttempts", "at least 1, or nil")
+    try require(maximumAge ?? .seconds(1) >= .milliseconds(1), "maximumAge", "at least 1 ms, or nil")
     try require(
       http.requestTimeout >= .seconds(10), "http.requestTimeout",
       "at least 10 s: with wait=true the service asks for that")
@@ -206,7 +218,8 @@ public struct DeliveryConfiguration: Sendable {
       probeLimits: BatchLimits(maximumBytes: min(maximumBatchBytes, 64 << 10), maximumEvents: maximumBatchEvents),
       rateLimits: rateLimits, retryPolicy: retryPolicy, isStrict: order == .strict,
       maximumInFlight: order == .strict ? 1 : maximumInFlight, holdProbeInterval: holdProbeInterval,
-      tokenCheckInterval: tokenCheckInterval, verdictOverrides: verdictOverrides)
+      tokenCheckInterval: tokenCheckInterval, verdictOverrides: verdictOverrides, maximumAttempts: maximumAttempts,
+      maximumAge: maximumAge)
   }
 }
 

@@ -54,8 +54,9 @@ import Testing
         try await check(verbs, "resume", "clicks", "--json")
         try await check(verbs, "replay", "--dead-letters", "--dry-run", "--json")
         try await check(verbs, "discard", "--all", "--dry-run", "--json")
-        try await check("acknowledge and prune", "acknowledge", "clicks", "--json")
-        try await check("acknowledge and prune", "prune", "--settled-before", "0s", "--json")
+        try await check("isolate, acknowledge and prune", "isolate", "clicks", "--json")
+        try await check("isolate, acknowledge and prune", "acknowledge", "clicks", "--json")
+        try await check("isolate, acknowledge and prune", "prune", "--settled-before", "0s", "--json")
         try await check("erase", "erase", "clicks", "--dry-run", "--json")
         try tool.file("events.ndjson", events(1...2))
         try await check(

@@ -48,12 +48,16 @@ extension Outbox {
   /// Delivers to `service` until every lane is empty, through the engine that `run()` uses.
   ///
   /// On a `machine` a power cut stops it, as it would stop the process.
-  func deliver(to service: any EventsTransport, on machine: CrashMachine? = nil) async throws {
+  func deliver(
+    to service: any EventsTransport, on machine: CrashMachine? = nil,
+    _ change: (inout DeliveryConfiguration) -> Void = { _ in }
+  ) async throws {
     var delivery = try DeliveryConfiguration(baseURL: "http://127.0.0.1", token: "t")
     delivery.retryPolicy = RetryPolicy(
       firstDelay: .milliseconds(1), burstAttempts: 1000, firstProbeDelay: .milliseconds(1),
       maximumDelay: .milliseconds(2))
     delivery.rateLimits.requestsPerSecond = 100_000
+    change(&delivery)
     let stopping = StopSignal()
     let (committer, wakeup) = (committer, wakeup)
     machine?.onCut {

@@ -121,6 +121,17 @@ import Testing
     #expect(lane.machine.condition == .open && lane.machine.failures == 0)
   }
 
+  /// All were tried before, and nothing new comes: the first must not be the only one that is ever sent.
+  @Test func aPoisonedBatchHidesNoneThatWasTried() {
+    let batches = (0..<4).map { Batch.sample(Batch.ID($0) + 1, Int64($0) * 10 + 1...Int64($0) * 10 + 10, attempts: 5) }
+    let lane = LaneDriver(batches, change: Self.outage)
+    while lane.requestCount < 30 {
+      for batch in lane.requests() { lane.answer(batch, batch.id == 1 ? .status(500) : .delivered) }
+      _ = lane.sleep()
+    }
+    #expect(lane.deliveredSequences == Array(11...40))
+  }
+
   /// So many requests start in the second after the success that ends an outage.
   @Test func aServiceThatIsBackIsNotFlooded() throws {
     func started(after change: @escaping @Sendable (inout LaneRecord) -> Void) throws -> Int {

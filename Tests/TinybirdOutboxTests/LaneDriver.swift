@@ -6,11 +6,11 @@ extension Batch {
   /// A batch of events of 100 bytes each.
   static func sample(
     _ id: ID, _ sequences: ClosedRange<Int64>, kind: Kind = .append, bytes: Int? = nil, attempts: Int = 0,
-    isIsolating: Bool = false, nextAttemptAt: WallTime? = nil
+    isolation: Isolation = .none, nextAttemptAt: WallTime? = nil
   ) -> Batch {
     Batch(
       id: id, kind: kind, sequences: sequences, eventCount: sequences.count, byteCount: bytes ?? sequences.count * 100,
-      inserted: .no, attempts: attempts, isIsolating: isIsolating, nextAttemptAt: nextAttemptAt)
+      inserted: .no, attempts: attempts, isolation: isolation, nextAttemptAt: nextAttemptAt)
   }
 }
 
@@ -184,6 +184,8 @@ final class LaneDriver {
   }
 
   func note(_ limit: RateLimitLeft, answerTo batch: Batch) { machine.note(limit, answerTo: batch.id, now: now) }
+  /// An operator's command for a batch that waits, or is under way.
+  func isolate(_ id: Batch.ID) { command { _ in pending[id]?.isolation = .onDemand } }
   func startFailed(_ batch: Batch) { machine.startFailed(batch.id, now: now) }
   func formingFailed() { machine.formingFailed(now: now) }
   func stop() { machine.stop() }
@@ -211,7 +213,10 @@ final class LaneDriver {
       let middle = batch.sequences.lowerBound + Int64(batch.eventCount / 2)
       for part in [batch.sequences.lowerBound...middle - 1, middle...batch.sequences.upperBound] {
         lastID += 1
-        parts.append(.sample(lastID, part, kind: batch.kind, attempts: batch.attempts, isIsolating: true))
+        parts.append(
+          .sample(
+            lastID, part, kind: batch.kind, attempts: batch.attempts,
+            isolation: batch.isolation == .onDemand ? .onDemand : .refused))
       }
       for part in parts { pending[part.id] = part }
     case .dead(let reason):

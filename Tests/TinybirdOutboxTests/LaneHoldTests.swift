@@ -97,7 +97,7 @@ import Testing
     .everyEventRefused,
   ])
   func aStartProbesAHoldAtOnce(kind: HoldKind) throws {
-    let lane = LaneDriver([.sample(1, 1...1, isIsolating: true)], unbatched: 1_000) {
+    let lane = LaneDriver([.sample(1, 1...1, isolation: .refused)], unbatched: 1_000) {
       $0.hold = LaneRecord.Hold(kind: kind, status: nil)
     }
     #expect(lane.machine.isHeldByService)

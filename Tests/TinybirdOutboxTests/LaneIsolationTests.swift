@@ -46,6 +46,59 @@ import Testing
     #expect(lane.machine.isDrained && lane.machine.condition == .open, comment)
   }
 
+  // MARK: On demand
+
+  /// The service fails on every request with a guilty event in it, until nothing is left, or for `limit` requests.
+  private func fail(_ lane: LaneDriver, guilty: Set<Int64>, limit: Int = 1_000) {
+    while lane.requestCount < limit {
+      let batches = lane.requests()
+      for batch in batches {
+        lane.answer(batch, guilty.contains(where: batch.sequences.contains) ? .status(500) : .delivered)
+      }
+      if batches.isEmpty, lane.sleep() == nil { return }
+    }
+  }
+
+  @Test(arguments: [false, true]) func whatKeepsFailingIsHalvedOnDemand(isStrict: Bool) {
+    let asked = LaneDriver(
+      [.sample(1, 1...1_000, isolation: .onDemand), .sample(2, 1_001...1_010)], settings: .sample(isStrict: isStrict))
+    fail(asked, guilty: [7, 800])
+    #expect(asked.deadSequences == [7, 800] && asked.dead.allSatisfy { $0.reason == .isolated })
+    #expect(asked.deliveredSequences.count == 1_008 && asked.machine.isDrained)
+    #expect(asked.requestCount <= 4 * 2 * halvings(1_000))
+    let unasked = LaneDriver(
+      [.sample(1, 1...1_000), .sample(2, 1_001...1_010)], settings: .sample(isStrict: isStrict))
+    fail(unasked, guilty: [7], limit: 50)
+    #expect(unasked.dead.isEmpty && unasked.batches.contains { $0.sequences == 1...1_000 })
+  }
+
+  /// A service that fails on everything is away: no event is to blame.
+  @Test(arguments: [false, true]) func anOutageBuriesNothingOnDemand(isStrict: Bool) {
+    let lane = LaneDriver([.sample(1, 1...8_192, isolation: .onDemand)], settings: .sample(isStrict: isStrict))
+    fail(lane, guilty: Set(1...8_192), limit: 200)
+    #expect(lane.dead.count <= (isStrict ? 6 : 0))
+    if isStrict {
+      guard case .held(let hold, _) = lane.machine.condition else {
+        Issue.record("not held")
+        return
+      }
+      #expect(hold.kind == .everyEventRefused)
+    }
+  }
+
+  /// The command may come while the request is under way.
+  @Test func whatIsUnderWayIsIsolatedToo() throws {
+    let lane = LaneDriver([.sample(1, 1...2), .sample(2, 3...4)])
+    let requests = lane.requests()
+    lane.isolate(requests[0].id)
+    lane.answer(requests[0], .status(500))
+    lane.answer(requests[1], .delivered)
+    fail(lane, guilty: [2])
+    #expect(lane.deadSequences == [2])
+  }
+
+  // MARK: By the service
+
   @Test(arguments: [1, 2, 1_000, 20_000] as [Int64], [1, 2, 5, 50] as [Int64])
   func exactlyTheGuiltyEventsDie(events: Int64, guiltyCount: Int64) {
     for seed in 0..<12 as Range<UInt64> {
@@ -91,7 +144,7 @@ import Testing
     lane.answer(try #require(lane.request()), .status(400))
     let underWay = lane.requests()
     #expect(underWay.count == 4)
-    #expect(underWay.map(\.isIsolating) == [true, false, false, false])
+    #expect(underWay.map { $0.isolation != .none } == [true, false, false, false])
     #expect(underWay[0].sequences == 1...500)
   }
 

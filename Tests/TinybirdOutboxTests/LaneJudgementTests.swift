@@ -4,6 +4,23 @@ import Testing
 
 /// Every kind of answer in every condition of a lane: what the ledger is to record, and the condition afterwards.
 @Suite struct LaneJudgementTests {
+  /// Neither a pause that the service asks for nor a request that was cut short by ourselves is an attempt.
+  @Test func attemptsAreCappedWhereTheApplicationAsksForIt() throws {
+    var settings = LaneSettings.sample()
+    settings.maximumAttempts = 3
+    let lane = LaneDriver([.sample(1, 1...4)], settings: settings)
+    for (reply, isLast) in [
+      (Reply.status(500), false), (.status(429), false), (.notSent, false), (.cancelled, false), (.status(503), true),
+    ] {
+      #expect(lane.dead.isEmpty)
+      while lane.sleep() != nil {}
+      lane.answer(try #require(lane.request()), reply)
+      #expect(lane.dead.isEmpty != isLast)
+    }
+    #expect(lane.dead.map(\.reason) == [.attemptsExhausted])
+    #expect(lane.machine.failures == 3, "the lane backs off all the same")
+  }
+
   private typealias Condition = LaneStateMachine.Condition
 
   /// What the lane was doing when the answer came.

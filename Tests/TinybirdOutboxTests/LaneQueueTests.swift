@@ -74,7 +74,9 @@ import Testing
 
   /// Of a bisection one part is under way at a time; what is no part goes on beside it.
   @Test func onePartOfABisectionIsUnderWay() {
-    var queue = queue([.sample(1, 1...4, isIsolating: true), .sample(2, 5...8, isIsolating: true), .sample(3, 9...12)])
+    var queue = queue([
+      .sample(1, 1...4, isolation: .refused), .sample(2, 5...8, isolation: .refused), .sample(3, 9...12),
+    ])
     #expect(waiting(queue) == [1, 2, 3])
     queue.start(1, number: 1)
     #expect(waiting(queue) == [3])
@@ -102,7 +104,7 @@ import Testing
     var probes: [Batch.ID] = []
     for _ in 0..<7 {
       guard let id = queue.smallestWaiting(now: .zero)?.id else { break }
-      queue.noteHoldProbe(id)
+      queue.noteProbe(id)
       probes.append(id)
     }
     #expect(probes == [2, 3, 1, 2, 3, 1, 2])
@@ -211,7 +213,7 @@ import Testing
     queue.remove(99)
     queue.postpone(99, notBefore: .seconds(9))
     queue.delay(99, until: .seconds(9))
-    queue.noteHoldProbe(99)
+    queue.noteProbe(99)
     #expect(queue.noteFailure(99) == nil)
     #expect(queue.countImmediateRetry(99) == 0)
     queue.finishAttempt(

@@ -59,6 +59,9 @@ extension DeadReason {
     case .tooLarge: "too large"
     case .partlyInserted: "partly inserted"
     case .requestRefused: "request refused"
+    case .isolated: "isolated"
+    case .attemptsExhausted: "attempts exhausted"
+    case .expired: "expired"
     }
   }
 
@@ -68,6 +71,9 @@ extension DeadReason {
     case .tooLarge: "the event is larger than the service takes"
     case .partlyInserted: "the service failed half-way: sending again can duplicate, so look in Tinybird first"
     case .requestRefused: "the request was refused for a fault of the path, not of the event; the data source was held"
+    case .isolated: "the service failed on it while it took others, and an operator had it isolated"
+    case .attemptsExhausted: "it failed as often as the application allows (--max-attempts)"
+    case .expired: "it waited for longer than the application allows (--max-age)"
     }
   }
 }

@@ -194,6 +194,17 @@ struct WaitOptions: ParsableArguments {
   var maxDelay = DurationArgument(.seconds(300))
 
   @Option(
+    help: ArgumentHelp(
+      "After so many failed attempts the events of a batch become dead letters; without it, never.", valueName: "number"))
+  var maxAttempts: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Events that have waited for so long become dead letters instead of being sent; without it, never.",
+      valueName: "duration"))
+  var maxAge: DurationArgument?
+
+  @Option(
     help: ArgumentHelp("How long requests under way may take after SIGTERM or SIGINT.", valueName: "duration"))
   var shutdownGrace = DurationArgument(.seconds(10))
 
@@ -202,6 +213,8 @@ struct WaitOptions: ParsableArguments {
     delivery.retryPolicy.firstDelay = firstDelay.duration
     delivery.retryPolicy.firstProbeDelay = firstProbeDelay.duration
     delivery.retryPolicy.maximumDelay = maxDelay.duration
+    delivery.maximumAttempts = maxAttempts
+    delivery.maximumAge = maxAge?.duration
     delivery.shutdownGrace = shutdownGrace.duration
     return delivery
   }

@@ -40,10 +40,23 @@ struct Batch: Equatable, Sendable {
   let byteCount: Int
   var inserted: Inserted
   var attempts: Int
-  /// Part of a batch that the service refused: it is halved until the guilty events are alone.
-  var isIsolating: Bool
+  var isolation: Isolation
   /// The stored moment before which it is not tried again.
   var nextAttemptAt: WallTime?
+  /// When its first event was appended; nil where an operator sends events again, or the chunk is damaged.
+  var committedAt: WallTime?
+
+  /// Whether it is halved until the guilty events are alone; the numbers are stored.
+  enum Isolation: Int, Sendable {
+    case none
+    /// Part of a batch that the service refused.
+    case refused
+    /// An operator asked for it, because it keeps failing: see ``Outbox/isolate(_:)``.
+    case onDemand
+
+    /// What is stored by a later version counts as none.
+    init(stored: Int) { self = Self(rawValue: stored) ?? .none }
+  }
 }
 
 /// The most that one batch may hold.

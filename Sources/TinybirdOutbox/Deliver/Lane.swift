@@ -203,6 +203,15 @@ actor Lane {
   }
 
   private func attempt(_ batch: Batch) async {
+    guard !isExpired(batch) else {
+      // It counts as no attempt, and the log of requests says that none was made.
+      let verdict = Verdict.expired
+      await settle(
+        batch, verdict, isCounted: false,
+        Ledger.Attempt(sentBytes: 0, startedAt: .now, latency: .zero, status: nil, verdict: "expired", answer: nil))
+      wakeup.signal()
+      return
+    }
     let held = await dependencies.budget.acquire(batch.byteCount)
     defer { dependencies.budget.release(held) }
     let startedAt = WallTime.now
@@ -222,6 +231,12 @@ actor Lane {
         batch, .noAnswer(.notSent(.other)), nil, sentBytes: 0, startedAt: startedAt, latency: begin.duration(to: .now))
     }
     wakeup.signal()
+  }
+
+  /// The application wants no event sent that has waited for so long.
+  private func isExpired(_ batch: Batch) -> Bool {
+    guard let maximumAge = dependencies.settings.maximumAge, let committedAt = batch.committedAt else { return false }
+    return WallTime.now.duration(since: committedAt) >= maximumAge
   }
 
   private func send(_ body: ByteBuffer) async -> (Outcome, Token?) {
@@ -246,12 +261,18 @@ actor Lane {
       machine.note(limit, answerTo: batch.id, now: dependencies.now)
     }
     let verdict = Verdict(outcome, overrides: dependencies.settings.verdictOverrides)
-    let settlement = machine.judge(
-      batch.id, verdict, status: outcome.status, now: dependencies.now, fraction: .random(in: 0..<1))
-    let attempt = Ledger.Attempt(
-      sentBytes: sentBytes, startedAt: startedAt, latency: latency, status: outcome.status, verdict: verdict.name,
-      answer: outcome.excerpt(token: token))
-    report(settlement, status: outcome.status, batch)
+    await settle(
+      batch, verdict,
+      Ledger.Attempt(
+        sentBytes: sentBytes, startedAt: startedAt, latency: latency, status: outcome.status, verdict: verdict.name,
+        answer: outcome.excerpt(token: token)))
+  }
+
+  private func settle(_ batch: Batch, _ verdict: Verdict, isCounted: Bool = true, _ attempt: Ledger.Attempt) async {
+    var settlement = machine.judge(
+      batch.id, verdict, status: attempt.status, now: dependencies.now, fraction: .random(in: 0..<1))
+    if !isCounted { settlement.isCounted = false }
+    report(settlement, status: attempt.status, batch)
     // One after the other, as they were judged: what a later answer says of the lane must not be overwritten by an
     // earlier one whose commit had to be tried again.
     await waitToSettle()

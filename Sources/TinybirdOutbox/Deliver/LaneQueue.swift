@@ -9,8 +9,8 @@ struct LaneQueue: Equatable {
     var startNumber = 0
     var notBefore: LaneTime?
     var immediateRetries = 0
-    /// How often it was the probe of a hold.
-    var holdProbes = 0
+    /// How often it was the probe of an outage or of a hold.
+    var probes = 0
     /// Set by a failure: how many batches of the lane had been delivered then.
     var deliveredAtFailure: Int?
     /// Failures while others were delivered.
@@ -34,9 +34,9 @@ struct LaneQueue: Equatable {
   /// Of a bisection one part is under way at a time. Side by side, the parts of a batch with a few guilty events all over
   /// it are refused one after the other before the first that is small enough to have none: as if every event was.
   func nextWaiting(now: LaneTime, isStrict: Bool) -> Batch? {
-    let isBisecting = entries.contains { $0.isUnderWay && $0.batch.isIsolating }
+    let isBisecting = entries.contains { $0.isUnderWay && $0.batch.isolation != .none }
     let candidate =
-      isStrict ? entries.first : entries.first { $0.isReady(now) && !(isBisecting && $0.batch.isIsolating) }
+      isStrict ? entries.first : entries.first { $0.isReady(now) && !(isBisecting && $0.batch.isolation != .none) }
     return candidate.flatMap { $0.isReady(now) ? $0.batch : nil }
   }
 
@@ -45,11 +45,16 @@ struct LaneQueue: Equatable {
     entries.first { $0.isReady(now) && $0.batch.attempts == 0 && $0.deliveredAtFailure == nil }?.batch
   }
 
-  /// The batch with the fewest bytes, of those that were the probe of a hold least often: so that one poisoned batch
+  /// The first of the other batches that were a probe least often.
+  func leastProbed(besides id: Batch.ID?, now: LaneTime) -> Batch? {
+    entries.filter { $0.isReady(now) && $0.batch.id != id }.min { $0.probes < $1.probes }?.batch
+  }
+
+  /// The batch with the fewest bytes, of those that were a probe least often: so that one poisoned batch
   /// cannot keep a lane held.
   func smallestWaiting(now: LaneTime) -> Batch? {
     entries.filter { $0.isReady(now) }
-      .min { ($0.holdProbes, $0.batch.byteCount) < ($1.holdProbes, $1.batch.byteCount) }?.batch
+      .min { ($0.probes, $0.batch.byteCount) < ($1.probes, $1.batch.byteCount) }?.batch
   }
 
   /// When the first of the batches that wait for their own moment may be sent.
@@ -68,7 +73,10 @@ struct LaneQueue: Equatable {
   mutating func insert(_ batch: Batch, notBefore: LaneTime?) {
     guard !entries.contains(where: { $0.batch.id == batch.id }) else { return }
     let place = entries.firstIndex { Self.precedes(batch, $0.batch) } ?? entries.endIndex
-    entries.insert(Entry(batch: batch, notBefore: notBefore), at: place)
+    var entry = Entry(batch: batch, notBefore: notBefore)
+    // A part of one that has failed: if others are delivered from now on, and it fails, it is to blame.
+    if batch.isolation == .onDemand { entry.deliveredAtFailure = deliveredCount }
+    entries.insert(entry, at: place)
   }
 
   /// `number` is that of the request, among all of the lane.
@@ -79,7 +87,7 @@ struct LaneQueue: Equatable {
     }
   }
 
-  mutating func noteHoldProbe(_ id: Batch.ID) { update(id) { $0.holdProbes += 1 } }
+  mutating func noteProbe(_ id: Batch.ID) { update(id) { $0.probes += 1 } }
 
   mutating func remove(_ id: Batch.ID) { entries.removeAll { $0.batch.id == id } }
 
@@ -131,13 +139,15 @@ struct LaneQueue: Equatable {
 
   /// Takes over what the outbox says is pending.
   ///
-  /// What is under way stays as it is.
+  /// What is under way stays as it is, but that an operator may have asked to isolate it.
   mutating func synchronise(with batches: [Batch], notBefore: (Batch) -> LaneTime?) {
     let known = Dictionary(entries.map { ($0.batch.id, $0) }) { first, _ in first }
     let pending = Set(batches.map(\.id))
     entries = batches.map { batch in
       guard var entry = known[batch.id] else { return Entry(batch: batch, notBefore: notBefore(batch)) }
-      if !entry.isUnderWay {
+      if entry.isUnderWay {
+        entry.batch.isolation = batch.isolation
+      } else {
         entry.batch = batch
         entry.notBefore = notBefore(batch)
       }

@@ -48,7 +48,8 @@ extension StoreSnapshot {
       return Batch(
         id: row.int64(0), kind: kind, sequences: numbers.sequences, eventCount: numbers.eventCount,
         byteCount: numbers.byteCount, inserted: Inserted(rawValue: row.text(6)) ?? .maybe, attempts: row.figure(7),
-        isIsolating: row.int(8) == 1, nextAttemptAt: row.optionalTime(9))
+        isolation: Batch.Isolation(stored: row.int(8)), nextAttemptAt: row.optionalTime(9),
+        committedAt: kind == .append ? row.optionalTime(10) : nil)
     }
   }
 

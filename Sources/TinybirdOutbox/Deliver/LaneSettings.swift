@@ -13,6 +13,9 @@ struct LaneSettings: Equatable, Sendable {
   var tokenCheckInterval = Duration.seconds(5)
   /// The application's own word on some statuses.
   var verdictOverrides: [Int: StatusVerdict] = [:]
+  /// The application's own limits for a batch; nil for none.
+  var maximumAttempts: Int?
+  var maximumAge: Duration?
   /// The verdict table's bounds: retries at once, 202 answers, refusals in a row before the lane is held or backs off.
   var maximumImmediateRetries = 3
   var maximumUnacknowledged = 2

@@ -45,6 +45,7 @@ struct LaneStateMachine {
   private var pausedUntil = LaneTime.zero
   private var unacknowledgedInRow = 0
   private var refusalsInRow = 0
+  private var isolationsInRow = 0
   private var lastProbeWasOldest = false
   /// Whether the hold was probed.
   ///
@@ -136,14 +137,17 @@ struct LaneStateMachine {
     queue.start(batch.id, number: pacer.charge(byteCount: batch.byteCount, now: now))
   }
 
-  /// In turn the oldest batch and the next not yet tried, so that one poisoned batch cannot hide a healthy service.
+  /// In turn the oldest batch and the next not yet tried, or else the others one after the other, so that one poisoned
+  /// batch cannot hide a healthy service.
   private mutating func probe(now: LaneTime) -> Action {
     let oldest = queue.nextWaiting(now: now, isStrict: settings.isStrict)
     let untried = queue.firstUntried(now: now)
-    let wantsUntried = lastProbeWasOldest && !settings.isStrict && (untried != nil || mayHaveUnbatched)
-    let action = start(wantsUntried ? untried : oldest, else: settings.probeLimits, now: now)
+    let other = mayHaveUnbatched ? untried : untried ?? queue.leastProbed(besides: oldest?.id, now: now)
+    let wantsOther = lastProbeWasOldest && !settings.isStrict && (other != nil || mayHaveUnbatched)
+    let action = start(wantsOther ? other : oldest, else: settings.probeLimits, now: now)
     if case .wait = action { return action }
-    lastProbeWasOldest = !wantsUntried
+    if case .send(let batch) = action { queue.noteProbe(batch.id) }
+    lastProbeWasOldest = !wantsOther
     condition = .probing
     return action
   }
@@ -156,7 +160,7 @@ struct LaneStateMachine {
     let action = start(batch, else: settings.probeLimits, now: now)
     if case .wait = action { return action }
     hasProbedHold = true
-    if case .send(let probe) = action { queue.noteHoldProbe(probe.id) }
+    if case .send(let probe) = action { queue.noteProbe(probe.id) }
     return action
   }
 
@@ -245,6 +249,7 @@ struct LaneStateMachine {
     failures = record.failures
     if record.retryAt == nil, unsettled.isEmpty { pausedUntil = .zero }
     unacknowledgedInRow = 0
+    isolationsInRow = 0
     if let hold = record.hold {
       condition = .held(hold, probeAt: probeMoment(hold, now: now))
     } else if let retryAt = record.retryAt {
@@ -314,7 +319,7 @@ extension LaneStateMachine {
       settlement.change = .delivered(counts)
       settlement.lane = succeed(now: now)
     case .retry(let after):
-      fail(id, after: after, now: now, fraction, &settlement)
+      fail(batch, status, after: after, now: now, fraction, &settlement)
     case .pause(let after):
       pause(after: after, now: now, fraction, &settlement)
     case .retryAtOnce:
@@ -323,13 +328,13 @@ extension LaneStateMachine {
         answered()
         return settlement
       }
-      fail(id, after: nil, now: now, fraction, &settlement)
+      fail(batch, status, after: nil, now: now, fraction, &settlement)
     case .unacknowledged:
       unacknowledgedInRow += 1
       if unacknowledgedInRow > settings.maximumUnacknowledged {
         hold(.waitNotHonoured, status, now: now, &settlement)
       } else {
-        fail(id, after: nil, now: now, fraction, &settlement)
+        fail(batch, status, after: nil, now: now, fraction, &settlement)
       }
     case .isolate:
       isolate(batch, status, now: now, &settlement)
@@ -362,6 +367,7 @@ extension LaneStateMachine {
     pausesInRow = 0
     unacknowledgedInRow = 0
     refusalsInRow = 0
+    isolationsInRow = 0
     queue.noteSuccess()
     let wasHeld = isHeld
     if case .held(let hold, _) = condition, !isDisproved(hold) { return .none }
@@ -389,25 +395,57 @@ extension LaneStateMachine {
   }
 
   private mutating func fail(
-    _ id: Batch.ID, after: Duration?, now: LaneTime, _ fraction: Double, _ settlement: inout Settlement
+    _ batch: Batch, _ status: Int?, after: Duration?, now: LaneTime, _ fraction: Double, _ settlement: inout Settlement
   ) {
     if isHeld { return }
     // Others were delivered since it last failed: this batch is to blame, not the service. It is parked, alone.
-    if let ownFailures = queue.noteFailure(id), !settings.isStrict {
-      let delay = asked(after) ?? settings.retryPolicy.delay(failures: ownFailures, fraction: fraction)
-      queue.delay(id, until: now + delay)
-      settlement.change = .pending(retryAfter: delay)
+    let ownFailures = queue.noteFailure(batch.id)
+    if batch.isolation == .onDemand, status != nil,
+      isolate(batch, status, isToBlame: ownFailures != nil, after: after, now: now, &settlement)
+    {
+      return
+    }
+    let isLast = settings.maximumAttempts.map { batch.attempts + 1 >= $0 } ?? false
+    func change(_ delay: Duration) -> BatchChange {
+      queue.delay(batch.id, until: now + delay)
+      return isLast ? .dead(.attemptsExhausted) : .pending(retryAfter: delay)
+    }
+    if let ownFailures, !settings.isStrict {
+      settlement.change = change(
+        asked(after) ?? settings.retryPolicy.delay(failures: ownFailures, fraction: fraction))
       answered()
       return
     }
+    if isLast { settlement.change = .dead(.attemptsExhausted) }
     // Requests that were under way together fail together: that is one failure of the lane.
     let isFirst = !isBackingOff
     if isFirst { failures += 1 }
     let own = isFirst ? settings.retryPolicy.delay(failures: failures, fraction: fraction) : nil
     guard let delay = asked(after) ?? own else { return }
-    queue.delay(id, until: now + delay)
-    settlement.change = .pending(retryAfter: delay)
+    settlement.change = change(delay)
     backOff(for: delay, isAsked: asked(after) != nil, now: now, &settlement)
+  }
+
+  /// A batch that an operator wants isolated is halved by each answer that is a failure, a few times in a row.
+  ///
+  /// An event that is alone dies where others were delivered since it was: under strict order, where nothing can pass it,
+  /// at once. Returns false where it is a failure like any other: as far as can be told the service is away.
+  private mutating func isolate(
+    _ batch: Batch, _ status: Int?, isToBlame: Bool, after: Duration?, now: LaneTime, _ settlement: inout Settlement
+  ) -> Bool {
+    guard isolationsInRow < settings.maximumRefusalsInRow else {
+      if settings.isStrict { hold(.everyEventRefused, status, now: now, &settlement) }
+      return settings.isStrict
+    }
+    guard batch.eventCount > 1 || isToBlame || settings.isStrict else { return false }
+    isolationsInRow += 1
+    settlement.change = batch.eventCount > 1 ? .split : .dead(.isolated)
+    if let wait = asked(after) {
+      backOff(for: wait, isAsked: true, now: now, &settlement)
+    } else {
+      answered()
+    }
+    return true
   }
 
   /// 429: as a failure of the lane, but nobody's fault.
@@ -443,7 +481,7 @@ extension LaneStateMachine {
   private mutating func isolate(
     _ batch: Batch, _ status: Int?, now: LaneTime, _ settlement: inout Settlement
   ) {
-    if batch.isIsolating { refusalsInRow += 1 }
+    if batch.isolation != .none { refusalsInRow += 1 }
     if refusalsInRow >= settings.maximumRefusalsInRow {
       // A probe is halved too, so that others can find the events that are not refused; but nothing more is buried.
       if isHeld, batch.eventCount > 1 { settlement.change = .split }

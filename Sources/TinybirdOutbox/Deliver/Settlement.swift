@@ -56,6 +56,13 @@ public enum DeadReason: String, Sendable, Codable, CaseIterable {
   ///
   /// The lane was held behind it.
   case requestRefused = "request_refused"
+  /// The service failed on it while it took others, and an operator had asked to isolate it: see
+  /// ``Outbox/isolate(_:)``.
+  case isolated
+  /// It was tried ``DeliveryConfiguration/maximumAttempts`` times.
+  case attemptsExhausted = "attempts_exhausted"
+  /// It waited for longer than ``DeliveryConfiguration/maximumAge``.
+  case expired
 }
 
 /// What becomes of the lane.

@@ -116,6 +116,9 @@ struct Verdict: Equatable, Sendable {
     }
   }
 
+  /// No request was made: the application wants no event sent that is so old.
+  static let expired = Verdict(.deadLetter(.expired), .no)
+
   /// The verdict table with the application's own word on some statuses.
   ///
   /// What an answer says of the rows stays the table's, but that *delivered* says they are there.

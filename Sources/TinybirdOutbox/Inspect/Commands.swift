@@ -111,6 +111,21 @@ extension Outbox {
     return report
   }
 
+  /// Finds the events that the service fails on, of batches that keep failing.
+  ///
+  /// Such a batch is *parked*: it is tried for ever, by itself, and the others pass it. From now on it is halved by each
+  /// answer that is a failure, until the guilty events are alone. Those become dead letters with the reason
+  /// ``DeadReason/isolated`` where the service takes others meanwhile, and everything else is delivered. They may be in
+  /// Tinybird, like all that was answered with a 500. After twenty such answers in a row the service counts as away, and
+  /// nothing is halved before it takes something; under strict order, where nothing can pass, the lane is held then.
+  ///
+  /// A crash changes nothing of that: it is noted on the batches. What was delivered once, and is sent once more, is left.
+  ///
+  /// - Returns: How many batches hold any of these events and wait.
+  public func isolate(_ range: AddressRange) async throws -> Int {
+    try await committer.perform { try Ledger(transaction: $0).isolate(range) }
+  }
+
   /// Cuts every wait of a data source short: the next attempt is now.
   ///
   /// A hold stays.
@@ -141,6 +156,16 @@ extension Ledger {
       try connection.execute(SQL.deliverLaneNow, id)
       try connection.execute(SQL.deliverBatchesNow, id)
     }
+  }
+
+  func isolate(_ range: AddressRange) throws -> Int {
+    let id = try number(of: range.dataSource)
+    let connection = transaction.connection
+    try connection.execute(SQL.isolate, id, range.sequences.lowerBound, range.sequences.upperBound)
+    let count = connection.changedRowCount
+    // A lane has its batches in memory.
+    try connection.execute(SQL.bumpCommandCount, id)
+    return count
   }
 
   /// A resend row for each delivered range that `range` meets.

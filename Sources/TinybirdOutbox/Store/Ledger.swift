@@ -47,16 +47,23 @@ struct Ledger {
 
   func insert(
     kind: Batch.Kind, dataSource: Int64, sequences: ClosedRange<Int64>, eventCount: Int, byteCount: Int,
-    inserted: Inserted = .no, attempts: Int = 0, uncertainAttempts: Int = 0, isIsolating: Bool = false,
+    inserted: Inserted = .no, attempts: Int = 0, uncertainAttempts: Int = 0, isolation: Batch.Isolation = .none,
     sendingSince: WallTime? = nil
   ) throws -> Batch {
     let id = try connection.firstInteger(
       SQL.insertBatch, dataSource, kind.rawValue, sequences.lowerBound, sequences.upperBound, eventCount, byteCount,
-      inserted.rawValue, attempts, uncertainAttempts, isIsolating ? 1 : 0, sendingSince?.milliseconds,
+      inserted.rawValue, attempts, uncertainAttempts, isolation.rawValue, sendingSince?.milliseconds,
       now.milliseconds)
     return Batch(
       id: id ?? 0, kind: kind, sequences: sequences, eventCount: eventCount, byteCount: byteCount, inserted: inserted,
-      attempts: attempts, isIsolating: isIsolating, nextAttemptAt: nil)
+      attempts: attempts, isolation: isolation, nextAttemptAt: nil,
+      committedAt: kind == .append ? try commitTime(of: sequences.lowerBound, in: dataSource) : nil)
+  }
+
+  private func commitTime(of sequence: Int64, in dataSource: Int64) throws -> WallTime? {
+    let key = try SequenceKey(dataSource: dataSource, sequence: sequence)
+    return try connection.firstInteger(SQL.selectCommitTime, key.stored - sequence, key.stored)
+      .map { WallTime(milliseconds: $0) }
   }
 
   // MARK: Settling
@@ -117,7 +124,7 @@ struct Ledger {
         batch: Batch(
           id: id, kind: kind, sequences: numbers.sequences, eventCount: numbers.eventCount,
           byteCount: numbers.byteCount, inserted: Inserted(rawValue: row.text(6)) ?? .maybe,
-          attempts: row.figure(7), isIsolating: row.int(9) == 1, nextAttemptAt: nil),
+          attempts: row.figure(7), isolation: Batch.Isolation(stored: row.int(9)), nextAttemptAt: nil),
         uncertainAttempts: row.figure(8), formedAt: row.time(10))
     }
   }

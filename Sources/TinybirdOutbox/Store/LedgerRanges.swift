@@ -38,7 +38,8 @@ extension Ledger {
     try insert(
       kind: stored.batch.kind, dataSource: stored.dataSource, sequences: sequences, eventCount: eventCount,
       byteCount: byteCount, inserted: stored.batch.inserted, attempts: stored.batch.attempts,
-      uncertainAttempts: stored.uncertainAttempts, isIsolating: true)
+      uncertainAttempts: stored.uncertainAttempts,
+      isolation: stored.batch.isolation == .onDemand ? .onDemand : .refused)
   }
 
   /// The sequence numbers between the first and the last of sorted keys.
@@ -131,14 +132,14 @@ extension Ledger {
     try insert(
       kind: stored.batch.kind, dataSource: stored.dataSource, sequences: sequences, eventCount: eventCount,
       byteCount: byteCount, inserted: stored.batch.inserted, attempts: stored.batch.attempts,
-      uncertainAttempts: stored.uncertainAttempts, isIsolating: stored.batch.isIsolating)
+      uncertainAttempts: stored.uncertainAttempts, isolation: stored.batch.isolation)
   }
 
   private func insert(_ range: Range, of dataSource: Int64) throws {
     try transaction.connection.execute(
       SQL.insertRange, dataSource, range.sequences.lowerBound, range.sequences.upperBound, range.sequences.count,
       range.byteCount, range.state.rawValue, range.inserted.rawValue, range.attempts, range.uncertainAttempts,
-      range.isIsolating ? 1 : 0, range.formedAt.milliseconds, range.settledAt?.milliseconds)
+      range.isolation.rawValue, range.formedAt.milliseconds, range.settledAt?.milliseconds)
   }
 
   /// Gives up on events whose chunk cannot be read: the parts around them stay pending, with what is known of them.
@@ -168,7 +169,7 @@ extension Ledger {
     var inserted: Inserted
     let attempts: Int
     var uncertainAttempts: Int
-    let isIsolating: Bool
+    let isolation: Batch.Isolation
     let formedAt: WallTime
     var settledAt: WallTime?
   }
@@ -184,7 +185,7 @@ extension Ledger {
       return Range(
         id: row.int64(0), sequences: range, byteCount: try row.count(3), state: try row.word(4),
         inserted: Inserted(rawValue: row.text(5)) ?? .maybe, attempts: row.figure(6),
-        uncertainAttempts: row.figure(7), isIsolating: row.int(8) == 1, formedAt: row.time(9),
+        uncertainAttempts: row.figure(7), isolation: Batch.Isolation(stored: row.int(8)), formedAt: row.time(9),
         settledAt: row.optionalTime(10))
     }
   }

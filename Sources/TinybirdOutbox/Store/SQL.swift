@@ -78,8 +78,13 @@ enum SQL {
   static let countPending = "SELECT sum(event_count) FROM outbox_batches WHERE state = 'pending'"
   static let selectPendingBatches = """
     SELECT id, kind, first_sequence, last_sequence, event_count, byte_count, inserted, attempts, isolating,
-      next_attempt_at
+      next_attempt_at,
+      (SELECT committed_at FROM outbox_chunks
+        WHERE key BETWEEN (?1 << 48) AND (?1 << 48) + first_sequence ORDER BY key DESC LIMIT 1)
     FROM outbox_batches WHERE data_source_id = ?1 AND state = 'pending' ORDER BY first_sequence
+    """
+  static let selectCommitTime = """
+    SELECT committed_at FROM outbox_chunks WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1
     """
 
   static let selectBatchesBeingSent = """
@@ -213,6 +218,11 @@ enum SQL {
     """
   /// Gives up to `pages` free pages back.
   static func shrink(pages: Int64) -> String { "PRAGMA incremental_vacuum(\(pages))" }
+  /// Not what was delivered once already: only the second sending would end.
+  static let isolate = """
+    UPDATE outbox_batches SET isolating = 2, next_attempt_at = NULL
+    WHERE data_source_id = ?1 AND first_sequence <= ?3 AND last_sequence >= ?2 AND state = 'pending' AND kind <> 'resend'
+    """
   static let acknowledgeWarnings = """
     UPDATE outbox_batches SET acknowledged_at = ?4
     WHERE data_source_id = ?1 AND first_sequence <= ?3 AND last_sequence >= ?2 AND warning IS NOT NULL

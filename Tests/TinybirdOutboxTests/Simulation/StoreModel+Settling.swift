@@ -54,7 +54,7 @@ extension StoreModel {
       part.sequences = (half.first ?? 1)...(half.last ?? 1)
       part.eventCount = half.count
       part.byteCount = half.reduce(0) { $0 + lanes[lane].event($1).byteCount }
-      part.isIsolating = true
+      part.isolation = .refused
       part = insert(part, lane)
       if row.kind == .replay {
         for sequence in half { lanes[lane].deadLetters[sequence]?.replayedBy = part.id }

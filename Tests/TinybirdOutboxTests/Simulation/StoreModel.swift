@@ -14,14 +14,14 @@ struct StoreModel {
     var inserted = Inserted.no
     var attempts = 0
     var uncertainAttempts = 0
-    var isIsolating = false
+    var isolation = Batch.Isolation.none
     var isSending = false
     var nextAttemptAt: WallTime?
 
     var batch: Batch {
       Batch(
         id: id, kind: kind, sequences: sequences, eventCount: eventCount, byteCount: byteCount, inserted: inserted,
-        attempts: attempts, isIsolating: isIsolating, nextAttemptAt: nextAttemptAt)
+        attempts: attempts, isolation: isolation, nextAttemptAt: nextAttemptAt)
     }
   }
 
