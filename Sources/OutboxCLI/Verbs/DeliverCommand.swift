@@ -195,7 +195,8 @@ struct WaitOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "After so many failed attempts the events of a batch become dead letters; without it, never.", valueName: "number"))
+      "After so many failed attempts the events of a batch become dead letters; without it, never.", valueName: "number"
+    ))
   var maxAttempts: Int?
 
   @Option(
