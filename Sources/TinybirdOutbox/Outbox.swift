@@ -148,8 +148,11 @@ public final class Outbox: Service, Sendable {
   }
 
   /// Delivers until the goal is reached, `stopping` is set, or the task is cancelled.
+  ///
+  /// `http` takes the place of what the configuration says: a test of a time-out cannot wait for one that it allows.
   func deliver(
-    until goal: DeliveryEngine.Goal, stopping: StopSignal, _ whileWaiting: @Sendable (Int64?) -> Void
+    until goal: DeliveryEngine.Goal, stopping: StopSignal, http: HTTPSettings? = nil,
+    _ whileWaiting: @Sendable (Int64?) -> Void
   ) async throws {
     guard let delivery = configuration.delivery else {
       throw OutboxError(
@@ -157,7 +160,7 @@ public final class Outbox: Service, Sendable {
         "the outbox has no delivery configuration; set configuration.delivery with base URL and token")
     }
     let transport = try HTTPEventsTransport(
-      baseURL: delivery.baseURL, settings: delivery.http,
+      baseURL: delivery.baseURL, settings: http ?? delivery.http,
       concurrentRequests: max(8, delivery.laneSettings.maximumInFlight * 8))
     let engine = DeliveryEngine(
       file: file, dependencies: dependencies(delivery, transport, stopping), housekeeper: housekeeper, wakeup: wakeup)

@@ -5,16 +5,25 @@ internal import NIOSSL
 internal import SwiftASN1
 internal import X509
 
-/// A key and a certificate for `localhost`, `127.0.0.1` and `::1`, made when the emulator is.
+/// A key and a certificate, made when the emulator is.
 struct SelfSignedCertificate {
   /// How long it is valid: long enough for any test, short enough for clients that refuse more than 825 days.
   private static let validity: TimeInterval = 365 * 24 * 3600
+
+  private static var loopback: [GeneralName] {
+    [
+      .dnsName("localhost"),
+      .ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1])),
+      .ipAddress(ASN1OctetString(contentBytes: ArraySlice(repeatElement(0, count: 15) + [1]))),
+    ]
+  }
 
   /// The certificate, for a client to trust.
   let pem: String
   private let keyPEM: String
 
-  init(now: Date) throws {
+  /// For `localhost`, `127.0.0.1` and `::1`, or for another host alone.
+  init(now: Date, host: String? = nil) throws {
     let key = P256.Signing.PrivateKey()
     let name = try DistinguishedName {
       CommonName("Events API emulator")
@@ -33,11 +42,7 @@ struct SelfSignedCertificate {
         Critical(BasicConstraints.isCertificateAuthority(maxPathLength: nil))
         Critical(KeyUsage(digitalSignature: true, keyCertSign: true))
         try ExtendedKeyUsage([.serverAuth])
-        SubjectAlternativeNames([
-          .dnsName("localhost"),
-          .ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1])),
-          .ipAddress(ASN1OctetString(contentBytes: ArraySlice(repeatElement(0, count: 15) + [1]))),
-        ])
+        SubjectAlternativeNames(host.map { [.dnsName($0)] } ?? Self.loopback)
       },
       issuerPrivateKey: Certificate.PrivateKey(key))
     pem = try certificate.serializeAsPEM().pemString

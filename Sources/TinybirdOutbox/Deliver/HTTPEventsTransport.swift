@@ -17,6 +17,9 @@ final class HTTPEventsTransport: EventsTransport {
   /// Answers of the Events API have a few hundred bytes.
   static let maximumBodyBytes = 64 << 10
 
+  /// How long connections may take to close: nothing is under way on them any more.
+  private static let maximumClosing = Duration.seconds(1)
+
   private let client: HTTPClient
   private let baseURL: BaseURL
   private let requestTimeout: Duration
@@ -27,8 +30,11 @@ final class HTTPEventsTransport: EventsTransport {
     requestTimeout = settings.requestTimeout
     var configuration = HTTPClient.Configuration()
     configuration.redirectConfiguration = .disallow
+    // The client library lets later requests wait for a connection that is being made, also when the one for which it is
+    // made has been given up.
     configuration.timeout = .init(
-      connect: TimeAmount(settings.connectTimeout), read: TimeAmount(settings.readTimeout))
+      connect: TimeAmount(min(settings.connectTimeout, settings.requestTimeout)),
+      read: TimeAmount(settings.readTimeout))
     configuration.connectionPool.retryConnectionEstablishment = false
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = concurrentRequests
     configuration.decompression = .disabled
@@ -50,12 +56,24 @@ final class HTTPEventsTransport: EventsTransport {
     client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 
-  /// Closes all connections.
+  /// Closes all connections; one that does not close within a second is left to close by itself.
   ///
   /// Nothing may be sent afterwards.
   func shutdown() async {
-    // What a shutdown can throw is a request that is still under way, and the engine has ended them all.
-    try? await client.shutdown()
+    let (isClosed, signal) = AsyncStream.makeStream(of: Void.self)
+    // The client library waits for connections that are still being made, and for those that the service gave up by
+    // GOAWAY and did not close, which may take for ever. What it throws is a request that is still under way, and the
+    // engine has ended them all. In tasks of their own, which a cancellation of this one does not reach.
+    Task { [client] in
+      try? await client.shutdown()
+      signal.finish()
+    }
+    let timer = Task {
+      try? await Task.sleep(for: Self.maximumClosing)
+      signal.finish()
+    }
+    await Task { for await _ in isClosed {} }.value
+    timer.cancel()
   }
 
   func send(_ request: EventsRequest) async -> Outcome {
