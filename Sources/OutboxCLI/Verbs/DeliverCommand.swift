@@ -126,6 +126,16 @@ struct RequestOptions: ParsableArguments {
     transform: SizeArgument.parse)
   var batchBytes: Int64?
 
+  @Option(
+    help: ArgumentHelp("Requests a second that the service takes for each data source.", valueName: "number"))
+  var requestsPerSecond = RateLimits().requestsPerSecond
+
+  @Option(
+    help: ArgumentHelp(
+      "NDJSON bytes a second that the service takes for each data source. Default: 20MB.", valueName: "size"),
+    transform: SizeArgument.parse)
+  var bytesPerSecond: Int64?
+
   @Flag(help: "Send requests without gzip.")
   var noCompression = false
 
@@ -138,6 +148,8 @@ struct RequestOptions: ParsableArguments {
     delivery.order = order
     delivery.maximumInFlight = maxInFlight
     if let batchBytes { delivery.maximumBatchBytes = Int(batchBytes) }
+    delivery.rateLimits.requestsPerSecond = requestsPerSecond
+    if let bytesPerSecond { delivery.rateLimits.bytesPerSecond = Double(bytesPerSecond) }
     delivery.compresses = !noCompression
     delivery.http.trustedCertificatesPath = caFile
     return delivery

@@ -3,7 +3,11 @@ internal import DequeModule
 /// Time as the pure parts of delivery see it: since the engine started, by a clock that only goes forward.
 typealias LaneTime = Duration
 
-/// The service's limits for one data source.
+/// The service's limits for one data source, which delivery keeps to.
+///
+/// At most nine tenths of the requests start in a second, and no second, wherever it begins, holds more bytes. What the
+/// service says is left of its own limit (`X-RateLimit-Remaining`, `X-RateLimit-Reset`) is kept to as well. After an outage
+/// a lane begins with a tenth of both, and reaches them within ten seconds.
 public struct RateLimits: Sendable, Equatable {
   /// Requests a second.
   ///
@@ -29,7 +33,8 @@ public struct RateLimits: Sendable, Equatable {
 struct RatePacer {
   /// After an outage the limits are reached again in so long, in a straight line from a tenth.
   ///
-  /// Our own figure: ten times what a service that is busy with all who come back needs for a request with `wait=true`.
+  /// Our own figure: the least time-out that the service asks for, so that what is slow under all who come back shows
+  /// before the full rate is there.
   static let rampUp = Duration.seconds(10)
 
   /// A start counts for a second, and for what requests may gain on one another on their way.
