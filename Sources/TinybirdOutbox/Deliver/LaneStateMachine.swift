@@ -400,7 +400,7 @@ extension LaneStateMachine {
     if isHeld { return }
     // Others were delivered since it last failed: this batch is to blame, not the service. It is parked, alone.
     let ownFailures = queue.noteFailure(batch.id)
-    if batch.isolation == .onDemand, status != nil,
+    if batch.isolation == .onDemand, status ?? 0 >= 400,
       isolate(batch, status, isToBlame: ownFailures != nil, after: after, now: now, &settlement)
     {
       return

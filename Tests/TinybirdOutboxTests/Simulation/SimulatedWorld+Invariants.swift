@@ -136,6 +136,8 @@ extension SimulatedWorld {
         return require(false, "\(name) was started, which is not pending")
       }
       row.nextAttemptAt = batch.nextAttemptAt
+      // A command that the lane has not read yet.
+      if row.isolation == .onDemand { row.isolation = batch.isolation }
       require(row == batch, "\(name) is not what the ledger has: \(batch), \(row)")
       require(!open.contains { $0.batch.id == batch.id }, "\(name) was started while it is in flight")
     }
@@ -154,10 +156,14 @@ extension SimulatedWorld {
   ) {
     let status = outcome.status
     let isSingle = request.batch.eventCount == 1
+    let row = store.lanes[request.lane].pending(request.batch.id)
+    let isFailureOnDemand =
+      row?.isolation == .onDemand && ([408, 409, 425].contains(status) || 500..<600 ~= status ?? 0)
     let isAllowed =
       switch settlement.change {
       case .delivered: status == 200 && rows == request.sequences.count
-      case .split: (status == 400 || status == 413) && !isSingle
+      case .split: (status == 400 || status == 413 || isFailureOnDemand) && !isSingle
+      case .dead(.isolated): isFailureOnDemand && isSingle
       case .dead(let reason): mayBury(reason, status, isSingle: isSingle, wasHeld: wasHeld)
       case .pending: status != 422 && status != 413
       }
@@ -168,7 +174,7 @@ extension SimulatedWorld {
     require(settlement.isCounted || isFree, "the attempt does not count, after \(outcome)")
     if case .hold(_, _) = settlement.lane {
       let holds = [200, 202, 299, 301, 307, 400, 401, 402, 403, 404, 418]
-      require(holds.contains(status ?? 0), "the lane is held, after \(outcome)")
+      require(holds.contains(status ?? 0) || isFailureOnDemand, "the lane is held, after \(outcome)")
     }
   }
 

@@ -94,7 +94,7 @@ enum SimulationStep: Codable, Equatable {
 }
 
 enum OperatorCommand: String, Codable, CaseIterable {
-  case hold, resume, resumeReplayingCause, deliverNow, replay, replayThatMayDuplicate, discard
+  case hold, resume, resumeReplayingCause, deliverNow, replay, replayThatMayDuplicate, discard, isolate
 }
 
 enum TokenChange: String, Codable, CaseIterable {

@@ -54,7 +54,7 @@ extension StoreModel {
       part.sequences = (half.first ?? 1)...(half.last ?? 1)
       part.eventCount = half.count
       part.byteCount = half.reduce(0) { $0 + lanes[lane].event($1).byteCount }
-      part.isolation = .refused
+      part.isolation = row.isolation == .onDemand ? .onDemand : .refused
       part = insert(part, lane)
       if row.kind == .replay {
         for sequence in half { lanes[lane].deadLetters[sequence]?.replayedBy = part.id }
@@ -96,6 +96,13 @@ extension StoreModel {
     case .deliverNow:
       lanes[lane].record.retryAt = nil
       deliverBatchesNow(lane)
+      lanes[lane].record.commandCount += 1
+    case .isolate:
+      for index in lanes[lane].rows.indices
+      where lanes[lane].rows[index].state == .pending && lanes[lane].rows[index].kind != .resend {
+        lanes[lane].rows[index].isolation = .onDemand
+        lanes[lane].rows[index].nextAttemptAt = nil
+      }
       lanes[lane].record.commandCount += 1
     case .replay: replay(lane, limits, mayDuplicate: false) { _ in true }
     case .replayThatMayDuplicate: replay(lane, limits, mayDuplicate: true) { _ in true }
