@@ -149,7 +149,8 @@ public struct DeliveryConfiguration: Sendable {
   /// After so many failed attempts the events of a batch become dead letters, with the reason
   /// ``DeadReason/attemptsExhausted``.
   ///
-  /// A pause that the service asks for (429) is none. Default: nil, for ever: no event is given up.
+  /// A pause that the service asks for (429) is none, and of a batch that was halved each part counts its own, from the
+  /// start of the process. Default: nil, for ever: no event is given up.
   public var maximumAttempts: Int?
   /// Events that were appended so long ago are not sent any more when their turn comes, but become dead letters with the
   /// reason ``DeadReason/expired``: with the batch that they are in, whose oldest event counts.

@@ -233,7 +233,13 @@ import Testing
     #expect(settlement.lane == .none && lane.machine.failures == 0, "now it is its own")
     _ = lane.sleep()
     let again = lane.answer(try #require(lane.request()), .status(500))
-    #expect(again.lane == .backOff(failures: 1, delay: .milliseconds(250)), "nothing was delivered since")
+    #expect(again.lane == .none, "it stays so while nothing else fails")
+    lane.append(10)
+    lane.answer(try #require(lane.request()), .status(500))
+    #expect(lane.machine.failures == 1)
+    while lane.sleep() != nil {}
+    let last = lane.answer(try #require(lane.request()), .status(500))
+    #expect(last.lane != .none, "now that another has failed, and nothing was delivered since, it may be the service")
   }
 
   @Test func aParkedBatchWaitsAsLongAsItsAnswerAsks() throws {

@@ -184,6 +184,11 @@ final class LaneDriver {
   }
 
   func note(_ limit: RateLimitLeft, answerTo batch: Batch) { machine.note(limit, answerTo: batch.id, now: now) }
+  /// What no answer led to.
+  func machineJudges(_ batch: Batch, _ verdict: Verdict) -> Settlement {
+    machine.judge(batch.id, verdict, status: nil, now: now, fraction: fraction)
+  }
+
   /// An operator's command for a batch that waits, or is under way.
   func isolate(_ id: Batch.ID) { command { _ in pending[id]?.isolation = .onDemand } }
   func startFailed(_ batch: Batch) { machine.startFailed(batch.id, now: now) }

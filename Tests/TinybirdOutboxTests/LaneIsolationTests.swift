@@ -65,7 +65,7 @@ import Testing
     fail(asked, guilty: [7, 800])
     #expect(asked.deadSequences == [7, 800] && asked.dead.allSatisfy { $0.reason == .isolated })
     #expect(asked.deliveredSequences.count == 1_008 && asked.machine.isDrained)
-    #expect(asked.requestCount <= 4 * 2 * halvings(1_000))
+    #expect(asked.requestCount <= 6 * 2 * halvings(1_000))
     let unasked = LaneDriver(
       [.sample(1, 1...1_000), .sample(2, 1_001...1_010)], settings: .sample(isStrict: isStrict))
     fail(unasked, guilty: [7], limit: 50)
@@ -76,14 +76,31 @@ import Testing
   @Test(arguments: [false, true]) func anOutageBuriesNothingOnDemand(isStrict: Bool) {
     let lane = LaneDriver([.sample(1, 1...8_192, isolation: .onDemand)], settings: .sample(isStrict: isStrict))
     fail(lane, guilty: Set(1...8_192), limit: 200)
-    #expect(lane.dead.count <= (isStrict ? 6 : 0))
-    if isStrict {
-      guard case .held(let hold, _) = lane.machine.condition else {
-        Issue.record("not held")
-        return
-      }
-      #expect(hold.kind == .everyEventRefused)
+    #expect(lane.dead.count <= (isStrict ? 7 : 0), "\(lane.dead.count)")
+    guard case .held = lane.machine.condition else { return }
+    Issue.record("held, though it is well as soon as the service is")
+  }
+
+  /// 503 is nobody's fault.
+  @Test(arguments: [false, true]) func aServiceThatSaysItIsAwayBuriesNothingOnDemand(isStrict: Bool) {
+    let lane = LaneDriver([.sample(1, 1...64, isolation: .onDemand)], settings: .sample(isStrict: isStrict))
+    while lane.requestCount < 60 {
+      for batch in lane.requests() { lane.answer(batch, .status(503)) }
+      _ = lane.sleep()
     }
+    #expect(lane.dead.isEmpty && lane.batches.count == 1)
+  }
+
+  /// Where little comes a batch that was found to be to blame does not bring the lane down again and again.
+  @Test func aParkedBatchStaysParked() throws {
+    let lane = LaneDriver([.sample(1, 1...10), .sample(2, 11...20)])
+    for batch in lane.requests() { lane.answer(batch, batch.id == 1 ? .status(500) : .delivered) }
+    for _ in 0..<20 {
+      while lane.sleep() != nil {}
+      let batch = try #require(lane.request())
+      lane.answer(batch, .status(500))
+    }
+    #expect(lane.machine.condition == .open && lane.machine.failures <= 1, "\(lane.machine.condition)")
   }
 
   /// The command may come while the request is under way.
@@ -98,6 +115,22 @@ import Testing
   }
 
   // MARK: By the service
+
+  /// As a proxy answers that takes no body at all.
+  @Test func whereEverythingIsTooLargeTheLaneIsHeld() {
+    let lane = LaneDriver([.sample(1, 1...8_192)], unbatched: 100)
+    while lane.requestCount < 500 {
+      let batches = lane.requests()
+      for batch in batches { lane.answer(batch, .status(413)) }
+      if batches.isEmpty { break }
+    }
+    #expect(lane.dead.count < 20 && lane.requestCount < 60, "\(lane.dead.count) dead of \(lane.requestCount) requests")
+    guard case .held(let hold, _) = lane.machine.condition else {
+      Issue.record("not held")
+      return
+    }
+    #expect(hold.kind == .everyEventRefused)
+  }
 
   @Test(arguments: [1, 2, 1_000, 20_000] as [Int64], [1, 2, 5, 50] as [Int64])
   func exactlyTheGuiltyEventsDie(events: Int64, guiltyCount: Int64) {

@@ -4,6 +4,29 @@ import Testing
 
 /// Every kind of answer in every condition of a lane: what the ledger is to record, and the condition afterwards.
 @Suite struct LaneJudgementTests {
+  /// What the refusals of a bisection have cost is not the fault of what is left.
+  @Test func thePartsOfABatchCountTheirOwnAttempts() throws {
+    var settings = LaneSettings.sample(isStrict: true)
+    settings.maximumAttempts = 3
+    let lane = LaneDriver([.sample(1, 1...64)], settings: settings)
+    for _ in 0..<5 { lane.answer(try #require(lane.request()), .status(400)) }
+    lane.answer(try #require(lane.request()), .status(503))
+    #expect(lane.dead.isEmpty)
+  }
+
+  /// It asks nothing, so that the probe that a new token was to have is still due.
+  @Test func anEventThatIsTooOldIsNoProbe() throws {
+    let lane = LaneDriver(
+      [.sample(1, 1...2), .sample(2, 3...4)], hold: LaneRecord.Hold(kind: .unauthorized, status: 403))
+    lane.credentialsChanged()
+    let old = try #require(lane.request())
+    lane.commit(lane.machineJudges(old, .expired))
+    #expect(lane.dead.map(\.reason) == [.expired])
+    let probe = try #require(lane.request())
+    lane.answer(probe, .delivered)
+    #expect(lane.machine.condition == .open)
+  }
+
   /// Neither a pause that the service asks for nor a request that was cut short by ourselves is an attempt.
   @Test func attemptsAreCappedWhereTheApplicationAsksForIt() throws {
     var settings = LaneSettings.sample()

@@ -93,7 +93,7 @@ import Testing
     #expect(queue.firstUntried(now: .zero)?.id == 2)
     queue.start(2, number: 1)
     #expect(queue.firstUntried(now: .zero)?.id == 4)
-    _ = queue.noteFailure(4)
+    _ = queue.noteFailure(4, isServiceWell: false)
     #expect(queue.firstUntried(now: .zero) == nil, "its first attempt failed, though the ledger may not know yet")
     #expect(queue.firstUntried(now: .seconds(5))?.id == 3)
   }
@@ -160,7 +160,7 @@ import Testing
     var queue = queue()
     var answers: [Int] = []
     for event in events {
-      if event == "s" { queue.noteSuccess() } else { answers.append(queue.noteFailure(1) ?? 0) }
+      if event == "s" { queue.noteSuccess() } else { answers.append(queue.noteFailure(1, isServiceWell: false) ?? 0) }
     }
     #expect(answers == told)
   }
@@ -195,10 +195,10 @@ import Testing
 
   @Test func synchronisingKeepsWhatIsKnownOfABatch() {
     var queue = queue()
-    _ = queue.noteFailure(1)
+    _ = queue.noteFailure(1, isServiceWell: false)
     queue.noteSuccess()
     queue.synchronise(with: Self.batches) { _ in nil }
-    #expect(queue.noteFailure(1) == 1)
+    #expect(queue.noteFailure(1, isServiceWell: false) == 1)
     queue.synchronise(with: []) { _ in nil }
     #expect(queue.isEmpty)
   }
@@ -214,7 +214,7 @@ import Testing
     queue.postpone(99, notBefore: .seconds(9))
     queue.delay(99, until: .seconds(9))
     queue.noteProbe(99)
-    #expect(queue.noteFailure(99) == nil)
+    #expect(queue.noteFailure(99, isServiceWell: false) == nil)
     #expect(queue.countImmediateRetry(99) == 0)
     queue.finishAttempt(
       Settlement(batch: 99, change: .pending(retryAfter: nil), lane: .none, inserted: .yes, isCounted: true))

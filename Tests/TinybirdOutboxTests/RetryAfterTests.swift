@@ -3,6 +3,16 @@ import Testing
 @testable import TinybirdOutbox
 
 @Suite struct RetryAfterTests {
+  @Test(
+    arguments: [
+      ("7", "2", RateLimitLeft(requests: 7, reset: .seconds(2))),
+      (" 0 ", "0.5", RateLimitLeft(requests: 0, reset: .milliseconds(500))),
+      (nil, "2", nil), ("7", nil, nil), ("7", "0", nil), ("-1", "2", nil), ("many", "2", nil), ("7", "soon", nil),
+    ] as [(String?, String?, RateLimitLeft?)])
+  func whatIsLeftOfTheLimit(remaining: String?, reset: String?, left: RateLimitLeft?) {
+    #expect(RetryAfter.limitLeft(remaining: remaining, reset: reset) == left)
+  }
+
   /// Sun, 06 Nov 1994 08:49:37 GMT.
   private static let now = WallTime(milliseconds: 784_111_777_000)
 

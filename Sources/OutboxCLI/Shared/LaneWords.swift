@@ -29,7 +29,7 @@ struct LaneWords: Equatable {
       state = "held (\(Self.reason(kind, status)))"
       colour = .red
       advice = ["\(name): held since \(Humane.relative(since, to: now)): \(Self.explanation(kind, status))"]
-      if let cause, source.deadEvents > 0 {
+      if let cause, source.deadEvents > 0, kind.buriesItsCause {
         advice += [
           "  the batch that was refused, \(cause), is in the dead-letter table; to resume and send it again:",
           "    \(options.command("resume", "--replay-cause \(name)"))",
@@ -74,4 +74,9 @@ struct LaneWords: Equatable {
       "the service answered \(status.map(String.init) ?? "something") that it does not document; check proxies on the way"
     }
   }
+}
+
+extension HoldKind {
+  /// Whether the batch that was refused went to the dead-letter table; after the others it waits.
+  fileprivate var buriesItsCause: Bool { [.unauthorized, .workspaceNotFound, .unexpectedStatus].contains(self) }
 }

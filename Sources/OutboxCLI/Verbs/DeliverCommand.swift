@@ -213,7 +213,7 @@ struct WaitOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Events that have waited for so long become dead letters instead of being sent; without it, never.",
+      "Batches whose oldest event has waited for so long become dead letters instead of being sent; without it, never.",
       valueName: "duration"))
   var maxAge: DurationArgument?
 

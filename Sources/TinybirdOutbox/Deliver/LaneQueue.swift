@@ -15,6 +15,8 @@ struct LaneQueue: Equatable {
     var deliveredAtFailure: Int?
     /// Failures while others were delivered.
     var ownFailures = 0
+    /// Attempts that count, since this process knows the batch.
+    var attemptsHere = 0
 
     func isReady(_ now: LaneTime) -> Bool { !isUnderWay && (notBefore ?? now) <= now }
   }
@@ -64,6 +66,8 @@ struct LaneQueue: Equatable {
 
   func underWay(_ id: Batch.ID) -> Batch? { entries.first { $0.batch.id == id && $0.isUnderWay }?.batch }
 
+  func attemptsHere(_ id: Batch.ID) -> Int { entries.first { $0.batch.id == id }?.attemptsHere ?? 0 }
+
   func startNumber(_ id: Batch.ID) -> Int? { entries.first { $0.batch.id == id && $0.isUnderWay }?.startNumber }
 
   // MARK: Changing
@@ -106,6 +110,7 @@ struct LaneQueue: Equatable {
     update(settlement.batch) {
       $0.isUnderWay = false
       $0.batch.attempts += settlement.isCounted ? 1 : 0
+      $0.attemptsHere += settlement.isCounted ? 1 : 0
       $0.batch.inserted = $0.batch.inserted.combined(with: settlement.inserted)
     }
   }
@@ -114,12 +119,13 @@ struct LaneQueue: Equatable {
 
   /// Notes a failure.
   ///
-  /// Returns the batch's own failures where others were delivered since it last failed, else nil.
-  mutating func noteFailure(_ id: Batch.ID) -> Int? {
+  /// Returns the batch's own failures where others were delivered since it last failed, else nil. Once it was to blame it
+  /// stays so while nothing else has failed: where little comes, little is delivered in between.
+  mutating func noteFailure(_ id: Batch.ID, isServiceWell: Bool) -> Int? {
     var ownFailures: Int?
     let delivered = deliveredCount
     update(id) { entry in
-      if let before = entry.deliveredAtFailure, before < delivered {
+      if let before = entry.deliveredAtFailure, before < delivered || (entry.ownFailures > 0 && isServiceWell) {
         entry.ownFailures += 1
         ownFailures = entry.ownFailures
       }

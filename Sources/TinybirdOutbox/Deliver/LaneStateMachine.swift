@@ -337,10 +337,14 @@ extension LaneStateMachine {
         fail(batch, status, after: nil, now: now, fraction, &settlement)
       }
     case .isolate:
-      isolate(batch, status, now: now, &settlement)
+      isolate(batch, status, .refused, now: now, &settlement)
     case .split:
-      settlement.change = batch.eventCount > 1 ? .split : .dead(.tooLarge)
+      isolate(batch, status, .tooLarge, now: now, &settlement)
+    case .deadLetter(.expired):
+      // Nothing was asked: a probe of a hold is still due.
+      settlement.change = .dead(.expired)
       answered()
+      return settlement
     case .deadLetter(let reason):
       settlement.change = .dead(reason)
       answered()
@@ -399,13 +403,15 @@ extension LaneStateMachine {
   ) {
     if isHeld { return }
     // Others were delivered since it last failed: this batch is to blame, not the service. It is parked, alone.
-    let ownFailures = queue.noteFailure(batch.id)
-    if batch.isolation == .onDemand, status ?? 0 >= 400,
-      isolate(batch, status, isToBlame: ownFailures != nil, after: after, now: now, &settlement)
+    let ownFailures = queue.noteFailure(batch.id, isServiceWell: failures == 0 && condition == .open)
+    if batch.isolation == .onDemand, let status, 500..<600 ~= status, status != 503,
+      isolateFailing(batch, ownFailures: ownFailures ?? 0, after: after, now: now, &settlement)
     {
       return
     }
-    let isLast = settings.maximumAttempts.map { batch.attempts + 1 >= $0 } ?? false
+    // The parts of a batch count their own attempts: those before were not the fault of all of them.
+    let attempts = batch.isolation == .none ? batch.attempts : queue.attemptsHere(batch.id)
+    let isLast = settings.maximumAttempts.map { attempts + 1 >= $0 } ?? false
     func change(_ delay: Duration) -> BatchChange {
       queue.delay(batch.id, until: now + delay)
       return isLast ? .dead(.attemptsExhausted) : .pending(retryAfter: delay)
@@ -426,18 +432,19 @@ extension LaneStateMachine {
     backOff(for: delay, isAsked: asked(after) != nil, now: now, &settlement)
   }
 
-  /// A batch that an operator wants isolated is halved by each answer that is a failure, a few times in a row.
+  /// A batch that an operator wants isolated is halved by each failure of the service, a few times in a row.
   ///
-  /// An event that is alone dies where others were delivered since it was: under strict order, where nothing can pass it,
-  /// at once. Returns false where it is a failure like any other: as far as can be told the service is away.
-  private mutating func isolate(
-    _ batch: Batch, _ status: Int?, isToBlame: Bool, after: Duration?, now: LaneTime, _ settlement: inout Settlement
+  /// An event that is alone dies after three failures while others were delivered; under strict order, where nothing can
+  /// pass it, after a whole burst. Returns false where it is a failure like any other.
+  private mutating func isolateFailing(
+    _ batch: Batch, ownFailures: Int, after: Duration?, now: LaneTime, _ settlement: inout Settlement
   ) -> Bool {
-    guard isolationsInRow < settings.maximumRefusalsInRow else {
-      if settings.isStrict { hold(.everyEventRefused, status, now: now, &settlement) }
-      return settings.isStrict
-    }
-    guard batch.eventCount > 1 || isToBlame || settings.isStrict else { return false }
+    // As far as can be told the service is away.
+    guard isolationsInRow < settings.maximumRefusalsInRow else { return false }
+    let isToBlame =
+      settings.isStrict
+      ? queue.attemptsHere(batch.id) + 1 >= settings.retryPolicy.burstAttempts : ownFailures >= Self.failuresToBlame
+    guard batch.eventCount > 1 || isToBlame else { return false }
     isolationsInRow += 1
     settlement.change = batch.eventCount > 1 ? .split : .dead(.isolated)
     if let wait = asked(after) {
@@ -447,6 +454,8 @@ extension LaneStateMachine {
     }
     return true
   }
+
+  private static let failuresToBlame = 3
 
   /// 429: as a failure of the lane, but nobody's fault.
   private mutating func pause(
@@ -479,7 +488,7 @@ extension LaneStateMachine {
   }
 
   private mutating func isolate(
-    _ batch: Batch, _ status: Int?, now: LaneTime, _ settlement: inout Settlement
+    _ batch: Batch, _ status: Int?, _ reason: DeadReason, now: LaneTime, _ settlement: inout Settlement
   ) {
     if batch.isolation != .none { refusalsInRow += 1 }
     if refusalsInRow >= settings.maximumRefusalsInRow {
@@ -488,7 +497,7 @@ extension LaneStateMachine {
       hold(.everyEventRefused, status, now: now, &settlement)
       return
     }
-    settlement.change = batch.eventCount > 1 ? .split : .dead(.refused)
+    settlement.change = batch.eventCount > 1 ? .split : .dead(reason)
     answered()
   }
 

@@ -114,10 +114,10 @@ extension Outbox {
   /// Finds the events that the service fails on, of batches that keep failing.
   ///
   /// Such a batch is *parked*: it is tried for ever, by itself, and the others pass it. From now on it is halved by each
-  /// answer that is a failure, until the guilty events are alone. Those become dead letters with the reason
-  /// ``DeadReason/isolated`` where the service takes others meanwhile, and everything else is delivered. They may be in
-  /// Tinybird, like all that was answered with a 500. After twenty such answers in a row the service counts as away, and
-  /// nothing is halved before it takes something; under strict order, where nothing can pass, the lane is held then.
+  /// 500 (or another 5xx, but no 503, which is nobody's fault), until the guilty events are alone. One that has failed
+  /// three times while others were delivered becomes a dead letter with the reason ``DeadReason/isolated``; under strict
+  /// order, where nothing can pass it, after five. They may be in Tinybird, like all that was answered with a 500. After
+  /// twenty such answers in a row the service counts as away, and nothing is halved before it takes something.
   ///
   /// A crash changes nothing of that: it is noted on the batches. What was delivered once, and is sent once more, is left.
   ///
