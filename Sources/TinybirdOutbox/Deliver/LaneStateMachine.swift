@@ -338,6 +338,10 @@ extension LaneStateMachine {
       }
     case .isolate:
       isolate(batch, status, .refused, now: now, &settlement)
+    case .split where isHeld && !isHeld(for: .everyEventRefused):
+      // The probe of another hold: one at a time, and each says something of its own size alone.
+      settlement.change = batch.eventCount > 1 ? .split : .dead(.tooLarge)
+      answered()
     case .split:
       isolate(batch, status, .tooLarge, now: now, &settlement)
     case .deadLetter(.expired):

@@ -165,7 +165,8 @@ extension SimulatedWorld {
       case .split: (status == 400 || status == 413 || isFailureOnDemand) && !isSingle
       case .dead(.isolated): isFailureOnDemand && isSingle
       case .dead(let reason): mayBury(reason, status, isSingle: isSingle, wasHeld: wasHeld)
-      case .pending: status != 422 && status != 413
+      // The twentieth in a row holds the lane.
+      case .pending: status != 422 && (status != 413 || settlement.lane != .none || wasHeld)
       }
     require(settlement.batch == request.batch.id, "the answer to \(request.batch.id) settles \(settlement.batch)")
     require(isAllowed, "\(settlement.change) of batch \(request.batch.id), after \(outcome)")
@@ -173,7 +174,7 @@ extension SimulatedWorld {
     let isFree = status == 429 || outcome == .noAnswer(.cancelled) || outcome == .noAnswer(.notProcessed)
     require(settlement.isCounted || isFree, "the attempt does not count, after \(outcome)")
     if case .hold(_, _) = settlement.lane {
-      let holds = [200, 202, 299, 301, 307, 400, 401, 402, 403, 404, 418]
+      let holds = [200, 202, 299, 301, 307, 400, 401, 402, 403, 404, 413, 418]
       require(holds.contains(status ?? 0) || isFailureOnDemand, "the lane is held, after \(outcome)")
     }
   }
