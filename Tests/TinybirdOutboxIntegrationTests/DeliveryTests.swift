@@ -130,6 +130,25 @@ import Testing
       try await expectSound(outbox)
     }
   }
+
+  /// The service takes fewer requests than we would send, and says so with each answer: none is refused.
+  @Test func whatTheServiceHasLeftIsKeptTo() async throws {
+    var emulator = EventsAPIEmulator.Configuration()
+    emulator.limits.requestsPerSecond = 3
+    try await withDelivery(
+      {
+        $0.delivery?.maximumBatchEvents = 1
+        $0.delivery?.maximumInFlight = 1
+        $0.delivery?.retryPolicy.maximumDelay = .seconds(5)
+      }, emulator: emulator
+    ) { outbox, _ in
+      for number in 1...8 { try await outbox.append("{\"n\":\(number)}", to: "clicks") }
+      try await outbox.deliverUntilEmpty()
+      let answers = try SQLiteShell(outbox.file.path).run(
+        "SELECT status, count(*) FROM outbox_attempts GROUP BY status")
+      #expect(answers == [["200", "8"]])
+    }
+  }
 }
 
 /// Runs `body` with an emulator and an outbox that delivers to it, with waits short enough for tests.
