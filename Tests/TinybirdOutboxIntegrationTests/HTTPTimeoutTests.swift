@@ -143,6 +143,7 @@ import Testing
       try await connection.send(ServedConnection.answer(length: ServedConnection.length, ""))
       for byte in ServedConnection.counts(1).utf8 {
         try await connection.send([byte])
+        // The slowness itself.
         try await Task.sleep(for: .milliseconds(60))
       }
       try await connection.readToTheEnd()
@@ -168,6 +169,7 @@ import Testing
       connection.store(try await connection.readRequest())
       try await connection.send(ServedConnection.answer(length: 1_000_000, ServedConnection.counts(1)))
       while true {
+        // The dripping itself.
         try await Task.sleep(for: .milliseconds(20))
         try await connection.send(" ")
       }
@@ -184,6 +186,7 @@ import Testing
   @Test func aServiceThatStopsReadingIsGivenUp() async throws {
     let script = Self.first { connection in
       _ = try await connection.readHead()
+      // It reads no further; the end of the test cancels it.
       try await Task.sleep(for: Self.long)
     }
     try await withRawDelivery(script) { outbox, service in

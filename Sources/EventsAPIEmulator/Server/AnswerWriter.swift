@@ -47,6 +47,7 @@ enum AnswerWriter {
       var bodyWriter = try await writer.writeHead(head)
       for byte in body.readableBytesView {
         try await bodyWriter.write(ByteBuffer(bytes: [byte]))
+        // Throws where the connection or the emulator ends, and the answer with it.
         try await Task.sleep(for: pause)
       }
       try await bodyWriter.finish(nil)

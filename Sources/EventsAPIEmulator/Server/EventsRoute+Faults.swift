@@ -45,6 +45,7 @@ extension EventsRoute {
   private func pause(_ delay: FaultDelay) async throws {
     switch delay.end {
     case .after(let duration):
+      // Throws where the connection or the emulator ends, and the answer with it.
       try await Task.sleep(for: duration)
     case .released:
       let releases = progress.update { progress in

@@ -69,6 +69,7 @@ final class HTTPEventsTransport: EventsTransport {
       signal.finish()
     }
     let timer = Task {
+      // Throws where it is cancelled below, when nobody waits for it any more.
       try? await Task.sleep(for: Self.maximumClosing)
       signal.finish()
     }

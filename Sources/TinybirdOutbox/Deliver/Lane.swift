@@ -320,7 +320,7 @@ actor Lane {
         warn("an answer could not be written down; it is tried again", error, batch)
         failures += 1
         let delay = dependencies.settings.retryPolicy.delay(failures: failures, fraction: .random(in: 0..<1))
-        // In a task of its own, which a cancellation of this one does not reach.
+        // In a task of its own, which a cancellation of this one does not reach: so it does not throw either.
         await Task { try? await Task.sleep(for: min(delay, .seconds(5))) }.value
       }
     }

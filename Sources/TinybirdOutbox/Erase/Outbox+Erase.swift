@@ -109,6 +109,7 @@ extension Outbox {
         try await committer.perform { try EventEraser(transaction: $0).batchNext(of: dataSource, limits: limits) }
       // The answer settles it, or the next attempt is a moment away; or whoever had sent it was killed.
       case .underWay:
+        // Throws where the caller's task is cancelled, between two steps that are whole.
         try await Task.sleep(for: DeliveryEngine.pollInterval)
         if lock == nil { lock = try await lockIfIdle() }
       }

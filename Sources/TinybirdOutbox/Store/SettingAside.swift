@@ -71,6 +71,7 @@ struct SettingAside {
   private func acquireLock() async throws -> DeliveryLock? {
     for _ in 0..<Self.tries {
       if let lock = try DeliveryLock.tryAcquire(file) { return lock }
+      // Throws where the caller's task is cancelled, before anything was renamed.
       try await Task.sleep(for: Self.wait)
     }
     return nil
