@@ -48,7 +48,9 @@ public final class Outbox: Service, Sendable {
     logger: Logger = Logger(label: "tinybird-outbox") { _ in SwiftLogNoOpLogHandler() }
   ) async throws {
     try configuration.validate()
-    file = try OutboxFile(path: path, sqliteVFS: configuration.sqliteVFS, freeDiskBytes: configuration.freeDiskBytes)
+    file = try OutboxFile(
+      path: path, sqliteVFS: configuration.sqliteVFS, freeDiskBytes: configuration.freeDiskBytes,
+      lockPatience: configuration.lockPatience)
     try NewFile.refuseOutbox(file)
     self.configuration = configuration
     self.logger = logger

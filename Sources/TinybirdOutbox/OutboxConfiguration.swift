@@ -68,6 +68,10 @@ public struct OutboxConfiguration: Sendable {
   ///
   /// For tests of a full disk. Default: what the file system says.
   var freeDiskBytes: (@Sendable () -> Int64)?
+  /// How long it is waited for a lock while nobody writes.
+  ///
+  /// For tests that do not want to wait long. Default: 30 s.
+  var lockPatience = LockWait.patience
   /// How the bytes on disk are shared out.
   ///
   /// For tests that want checkpoints early, or a small reserve. Default: by ``maximumBytes`` and the size of the disk.

@@ -52,7 +52,7 @@ import Testing
       let writing = try SQLiteShell(path)
       try writing.run("BEGIN IMMEDIATE")
       let before = try modificationDate(path)
-      let outbox = try await Outbox(at: path)
+      let outbox = try await Outbox(at: path, configuration: .impatient)
       let error = await #expect(throws: OutboxError.self) { try await outbox.append("{}", to: "clicks") }
       #expect(error?.code == .busy && error?.message.contains("keeps its write lock") == true)
       #expect(try modificationDate(path) == before, "nothing was folded behind the writer's back")

@@ -39,7 +39,7 @@ import Testing
   @Test func theFirstProcessWaitsAndSaysForWhom() async throws {
     try await withLongReading { path, working, reading in
       await working.close()
-      let first = try await Outbox(at: path)
+      let first = try await Outbox(at: path, configuration: .impatient)
       let error = await #expect(throws: OutboxError.self) { try await first.append("{}", to: "clicks") }
       #expect(error?.code == .busy)
       #expect(error?.message.contains("another program reads an old state") == true)
@@ -97,7 +97,7 @@ import Testing
     try await withTemporaryDirectory { directory in
       let path = directory + "/app.outbox"
       let log = RecordedLog()
-      let outbox = try await Outbox(at: path, logger: log.logger)
+      let outbox = try await Outbox(at: path, configuration: .impatient, logger: log.logger)
       try await outbox.append("{}", to: "clicks")
       let erasing = try SQLiteConnection(path: path)
       try erasing.execute(SQL.replaceMeta, StoreRewriter.metaName, currentProcessID())

@@ -13,6 +13,9 @@ actor StoreRewriter {
   /// Names the process that writes the file anew, while it does.
   static let metaName = "rewriter_pid"
 
+  /// Others may write on and on meanwhile: that is no reason to wait for whoever reads an old state.
+  private static let patienceWithReaders = Duration.seconds(10)
+
   /// What is left where another program reads an old state: the log cannot be emptied, nor the old pages overwritten.
   private static let keptForReaders: [EraseReport.Remainder] = [.log, .freePages]
 
@@ -23,7 +26,7 @@ actor StoreRewriter {
     _ file: OutboxFile, _ limits: SpaceLimits, temporary: TemporaryDirectory? = .ofSQLite
   ) throws(OutboxError) -> [EraseReport.Remainder] {
     try withOutboxErrors {
-      let connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
+      let connection = try SQLiteConnection(file)
       try Pragmas.applyForWriting(to: connection, journalSizeLimitBytes: 0)
       // A connection that is new must not commit behind what a sync that failed may have left in the log.
       guard try truncateLog(connection) else { return Self.keptForReaders }
@@ -89,7 +92,7 @@ actor StoreRewriter {
 
   /// False: another program reads an old state, or goes on writing.
   private func truncateLog(_ connection: SQLiteConnection) throws -> Bool {
-    let end = ContinuousClock.now + .milliseconds(Int64(BusyHandler.maximumWaitMilliseconds))
-    return try connection.foldAndRestartLog(SQL.checkpointAndTruncate, by: end) == .done
+    let end = ContinuousClock.now + Self.patienceWithReaders
+    return try connection.foldAndRestartLog(SQL.checkpointAndTruncate, until: { .now >= end }) == .done
   }
 }

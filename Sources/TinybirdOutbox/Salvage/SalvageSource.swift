@@ -66,7 +66,7 @@ struct SalvageSource {
         "a -journal lies beside \(file.shownPath), which SQLite would roll back into it: salvage a copy of the file without it"
       )
     }
-    connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
+    connection = try SQLiteConnection(file)
     _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     // Before anything is read: without it SQLite opens no file that was cut short, or has a bad line in its schema.
     try connection.execute(SQL.readDamagedSchema)

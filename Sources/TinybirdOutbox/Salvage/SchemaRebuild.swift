@@ -130,7 +130,7 @@ private struct RawFile {
 
   /// A log is opened as a database would be: nothing of it is read before it is asked for.
   init(_ file: OutboxFile) throws {
-    try self.init(of: SQLiteConnection(path: file.path, vfs: file.sqliteVFS))
+    try self.init(of: SQLiteConnection(file))
   }
 
   /// The file of a connection.

@@ -17,7 +17,7 @@ final class Checkpointer {
   /// Watches the log that `writer` fills; a checkpoint is due when it has grown by `limits.checkpointBytes`.
   init(watching writer: SQLiteConnection, file: OutboxFile, limits: SpaceLimits) throws {
     dueBytes = limits.checkpointBytes
-    connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
+    connection = try SQLiteConnection(file)
     try Pragmas.applyForWriting(to: connection, journalSizeLimitBytes: limits.journalSizeLimitBytes)
     frameBytes = (try connection.firstInteger(SQL.pageSize) ?? 4096) + 24
     // The hook replaces SQLite's own automatic checkpoint, and only takes down how long the log is.

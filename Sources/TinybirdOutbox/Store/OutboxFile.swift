@@ -18,6 +18,8 @@ struct OutboxFile: Sendable {
   let shownPath: String
   /// The operating system layer that SQLite opens it through; nil is SQLite's own.
   let sqliteVFS: String?
+  /// How long it is waited for a lock while nobody writes: see ``LockWait``.
+  let lockPatience: Duration
   /// What is free on the disk of a test's own layer.
   private let freeBytesOfLayer: (@Sendable () -> Int64)?
   private let kindOfFileSystem: @Sendable (String) -> FileSystem
@@ -27,10 +29,12 @@ struct OutboxFile: Sendable {
   /// The directory must be there, the file need not. `fileSystem` says what a directory lies on: a parameter for tests.
   init(
     path: String, sqliteVFS: String? = nil, freeDiskBytes: (@Sendable () -> Int64)? = nil,
+    lockPatience: Duration = LockWait.patience,
     fileSystem: @escaping @Sendable (String) -> FileSystem = FileSystem.of
   ) throws(OutboxError) {
     shownPath = path
     self.sqliteVFS = sqliteVFS
+    self.lockPatience = lockPatience
     freeBytesOfLayer = freeDiskBytes
     kindOfFileSystem = fileSystem
     guard !path.isEmpty, !path.utf8.contains(0) else {

@@ -60,20 +60,20 @@ enum Pragmas {
 
   /// SQLite does not ask the busy handler where several processes turn the log of a new file on at once: we wait as it
   /// would.
-  private static func waiting(_ body: () throws -> Void) throws {
+  private static func waiting(with wait: LockWait, _ body: () throws -> Void) throws {
     var tries: Int32 = 0
     while true {
       do {
         return try body()
       } catch let error as SQLiteError where error.primaryCode == SQLITE_BUSY {
-        guard BusyHandler.wait(nil, tries) != 0 else { throw error }
+        guard wait.step(tries) else { throw error }
         tries += 1
       }
     }
   }
 
   private static func set(_ name: String, _ value: Value, on connection: SQLiteConnection) throws {
-    try waiting { try connection.execute("PRAGMA \(name) = \(value)") }
+    try waiting(with: connection.lockWait) { try connection.execute("PRAGMA \(name) = \(value)") }
     let actual = try connection.firstRow("PRAGMA \(name)") { row in
       switch value {
       case .integer: Value.integer(row.int64(0))

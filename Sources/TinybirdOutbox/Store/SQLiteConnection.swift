@@ -7,12 +7,14 @@ internal import COutboxSQLite
 /// Statements are prepared once and kept; each is reset before it is handed out again, also when the last use threw.
 final class SQLiteConnection {
   let handle: OpaquePointer
+  /// How this connection waits for others.
+  let lockWait: LockWait
   private var statements: [String: OpaquePointer] = [:]
 
   /// Opens a database that exists (`SQLITE_OPEN_READWRITE` without `CREATE`: files are made by ``OutboxFile``).
   ///
   /// `vfs` names the operating system layer that SQLite is to use; nil is its own.
-  init(path: String, vfs: String? = nil) throws(SQLiteError) {
+  init(path: String, vfs: String? = nil, lockPatience: Duration = LockWait.patience) throws(SQLiteError) {
     var opened: OpaquePointer?
     let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
     let code = sqlite3_open_v2(path, &opened, flags, vfs)
@@ -22,7 +24,13 @@ final class SQLiteConnection {
       throw SQLiteError(code: code, message: message, doing: "opening \(path)")
     }
     handle = opened
-    sqlite3_busy_handler(handle, BusyHandler.wait, nil)
+    lockWait = LockWait(path: path, patience: lockPatience)
+    waitForLocks()
+  }
+
+  /// Opens the database of an outbox.
+  convenience init(_ file: OutboxFile) throws(SQLiteError) {
+    try self.init(path: file.path, vfs: file.sqliteVFS, lockPatience: file.lockPatience)
   }
 
   deinit {
@@ -46,21 +54,21 @@ final class SQLiteConnection {
   }
 
   /// Folds the whole log into the file by a checkpoint that also begins the log anew, which waits for those who read an old
-  /// state, and for whoever writes, until `deadline`.
+  /// state, and for whoever writes, until `isOver`.
   ///
   /// Without the write lock SQLite would checkpoint all the same, which is what corrupts logs before 3.51.3: so when the
   /// time is over it is interrupted, before it copies a page.
-  func foldAndRestartLog(_ checkpoint: String, by deadline: ContinuousClock.Instant) throws -> Folding {
-    let patience = Patience(handle: handle, deadline: deadline)
-    sqlite3_busy_handler(handle, Patience.wait, Unmanaged.passUnretained(patience).toOpaque())
+  func foldAndRestartLog(_ checkpoint: String, until isOver: @escaping () -> Bool) throws -> Folding {
+    let limit = FoldingLimit(handle: handle, isOver: isOver)
+    sqlite3_busy_handler(handle, FoldingLimit.handler, Unmanaged.passUnretained(limit).toOpaque())
     defer {
-      sqlite3_busy_handler(handle, BusyHandler.wait, nil)
-      withExtendedLifetime(patience) {}
+      waitForLocks()
+      withExtendedLifetime(limit) {}
     }
     do {
       // Where another process checkpoints too, SQLite does not wait: we do.
       while try firstInteger(checkpoint) != 0 {
-        guard .now < deadline else { return try blocker() }
+        guard !isOver() else { return try blocker() }
         sleepMicroseconds(1000)
       }
       return .done
@@ -86,23 +94,28 @@ final class SQLiteConnection {
     }
   }
 
-  private final class Patience {
-    let handle: OpaquePointer
-    let deadline: ContinuousClock.Instant
+  private func waitForLocks() {
+    sqlite3_busy_handler(handle, LockWait.handler, Unmanaged.passUnretained(lockWait).toOpaque())
+  }
 
-    init(handle: OpaquePointer, deadline: ContinuousClock.Instant) {
+  private final class FoldingLimit {
+    let handle: OpaquePointer
+    let isOver: () -> Bool
+
+    init(handle: OpaquePointer, isOver: @escaping () -> Bool) {
       self.handle = handle
-      self.deadline = deadline
+      self.isOver = isOver
     }
 
-    static let wait: @convention(c) (UnsafeMutableRawPointer?, Int32) -> Int32 = { context, tries in
+    static let handler: @convention(c) (UnsafeMutableRawPointer?, Int32) -> Int32 = { context, _ in
       guard let context else { return 0 }
-      let patience = Unmanaged<Patience>.fromOpaque(context).takeUnretainedValue()
-      guard .now < patience.deadline else {
-        sqlite3_interrupt(patience.handle)
+      let limit = Unmanaged<FoldingLimit>.fromOpaque(context).takeUnretainedValue()
+      guard !limit.isOver() else {
+        sqlite3_interrupt(limit.handle)
         return 0
       }
-      return BusyHandler.wait(nil, min(tries, 100))
+      sleepMicroseconds(1000)
+      return 1
     }
   }
 
@@ -216,22 +229,6 @@ final class SQLiteConnection {
     SQLiteError(
       code: code, message: String(cString: sqlite3_errmsg(handle)), doing: doing,
       systemCode: sqlite3_system_errno(handle))
-  }
-}
-
-/// Waits for another connection's lock in steps of 0.1 to 1 ms, for ten seconds.
-///
-/// SQLite's own `busy_timeout` backs off to 100 ms a step, so that a process that commits all the time starves the
-/// others; short even steps share the lock fairly.
-enum BusyHandler {
-  static let maximumWaitMilliseconds: Int32 = 10_000
-  /// Ten steps of 0.1 ms, then steps of 1 ms.
-  private static let shortSteps: Int32 = 10
-
-  static let wait: @convention(c) (UnsafeMutableRawPointer?, Int32) -> Int32 = { _, tries in
-    guard tries < maximumWaitMilliseconds + shortSteps else { return 0 }
-    sleepMicroseconds(tries < shortSteps ? 100 : 1000)
-    return 1
   }
 }
 

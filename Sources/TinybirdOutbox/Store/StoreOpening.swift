@@ -12,7 +12,7 @@ enum StoreOpening {
     whenOurs: (SQLiteConnection) throws -> Void = { _ in }, foldOldLog: (SQLiteConnection) throws -> Void = { _ in }
   ) throws -> SQLiteConnection {
     try file.prepare(create: create)
-    let connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
+    let connection = try SQLiteConnection(file)
     // Until the file is known to be ours nothing of it may change, not even by the checkpoint of a close.
     _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     switch try content(of: connection, file) {
@@ -74,7 +74,7 @@ enum StoreOpening {
   /// A connection that only reads; it leaves the log alone when it is closed, also as the last one.
   static func openForReading(_ file: OutboxFile) throws -> SQLiteConnection {
     try file.refuseStrayFiles()
-    let connection = try SQLiteConnection(path: file.path, vfs: file.sqliteVFS)
+    let connection = try SQLiteConnection(file)
     _ = outbox_sqlite3_db_config_bool(connection.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     try Pragmas.applyForReading(to: connection)
     return connection

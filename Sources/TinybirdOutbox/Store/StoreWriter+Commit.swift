@@ -91,8 +91,8 @@ extension StoreWriter {
     }
   }
 
-  /// Takes the write lock: waits ten seconds for others, and for an erasure of ours that writes the whole file anew as
-  /// long as that takes.
+  /// Takes the write lock: waits for others as ``LockWait`` does, and for an erasure of ours that writes the whole file
+  /// anew as long as that takes.
   private func begin(_ connection: SQLiteConnection) throws {
     while true {
       do {

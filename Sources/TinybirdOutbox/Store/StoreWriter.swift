@@ -113,8 +113,13 @@ actor StoreWriter {
 
   private func foldOldLog(_ connection: SQLiteConnection, _ presence: Presence) throws {
     guard !presence.isLogFolded else { return }
-    let deadline = ContinuousClock.now + .milliseconds(Int(BusyHandler.maximumWaitMilliseconds))
-    switch try connection.foldAndRestartLog(SQL.checkpointAndRestart, by: deadline) {
+    let wait = connection.lockWait
+    wait.begin()
+    let folding = try connection.foldAndRestartLog(
+      SQL.checkpointAndRestart, until: { presence.isLogFolded || wait.isOver })
+    // Another process may have done it meanwhile.
+    guard !presence.isLogFolded else { return }
+    switch folding {
     case .done: presence.noteLogFolded()
     case .keptFromByReader:
       throw OutboxError(
