@@ -58,8 +58,9 @@ public struct OutboxError: Error, CustomStringConvertible, CustomReflectable, Se
     ///
     /// What was being stored is not acknowledged, but may still be there.
     public static let inputOutput = Code("input_output")
-    /// Another process kept the outbox locked, and nobody wrote to it for 30 seconds, as when a program forgets its
-    /// transaction. However many processes share it and however slow the disk is: while they write, a call waits.
+    /// Another process kept the outbox locked, and nobody wrote to it for 30 seconds: a program has forgotten its transaction.
+    ///
+    /// However many processes share the outbox, and however slow the disk is: while somebody writes, a call waits.
     public static let busy = Code("busy")
     /// The file is damaged.
     public static let damaged = Code("damaged")

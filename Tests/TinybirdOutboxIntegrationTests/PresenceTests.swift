@@ -1,3 +1,4 @@
+import COutboxCrashVFS
 import Foundation
 import OutboxTestSupport
 import Testing
@@ -47,6 +48,46 @@ import Testing
       try await first.append("{}", to: "clicks")
       try await expectSound(first)
       await first.close()
+    }
+  }
+
+  /// Two wait for the reader, and one of them is done: that is enough for both.
+  @Test(.timeLimit(.minutes(1))) func whatAnotherHasFoldedMeanwhileIsNotWaitedFor() async throws {
+    try await withTemporaryDirectory { directory in
+      let original = try await Outbox(at: directory + "/a")
+      try await original.append("{}", to: "clicks")
+      // As after a kill: a log, and nobody who has it open. Then somebody reads it.
+      let path = directory + "/app.outbox"
+      for suffix in ["", "-wal"] {
+        try FileManager.default.copyItem(atPath: directory + "/a" + suffix, toPath: path + suffix)
+      }
+      await original.close()
+      let reading = try StoreOpening.openForReading(OutboxFile(path: path))
+      try reading.execute("BEGIN")
+      _ = try reading.firstInteger(SQL.countSchemaObjects)
+      let vfs = "watch-\(UUID().uuidString)"
+      let folds = Watch(false)
+      let watch = outbox_watch_start(
+        vfs, false,
+        { context, step in
+          guard let context, let step, String(cString: step) == "done database-write" else { return }
+          Unmanaged<Watch<Bool>>.fromOpaque(context).takeUnretainedValue().update { $0 = true }
+        }, Unmanaged.passUnretained(folds).toOpaque())
+      #expect(watch != nil)
+      var configuration = OutboxConfiguration()
+      configuration.sqliteVFS = vfs
+      configuration.lockPatience = .seconds(90)
+      let first = try await Outbox(at: path, configuration: configuration)
+      async let receipt = first.append("{}", to: "clicks")
+      await folds.wait { $0 }
+      // As another process that came in between does it.
+      let another = try Presence.share(OutboxFile(path: path))
+      another.noteLogFolded()
+      #expect(try await receipt.description == "clicks/2")
+      try reading.execute("COMMIT")
+      await first.close()
+      outbox_watch_stop(watch)
+      withExtendedLifetime(another) {}
     }
   }
 

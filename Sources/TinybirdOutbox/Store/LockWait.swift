@@ -65,7 +65,9 @@ final class LockWait {
     return .now >= lastChange + patience
   }
 
-  /// When and how far a file was written. `stat` alone: opening and closing it would drop SQLite's locks.
+  /// When and how far a file was written.
+  ///
+  /// By `stat` alone: opening and closing it would drop SQLite's locks.
   private struct Written: Equatable {
     private let bytes: Int64
     private let seconds: Int
