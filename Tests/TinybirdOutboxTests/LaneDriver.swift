@@ -210,6 +210,9 @@ final class LaneDriver {
     case .delivered:
       pending[batch.id] = nil
       delivered.append(batch.sequences)
+      for id in pending.keys where batch.isolation == .refused && pending[id]?.isolation == .refused {
+        pending[id]?.isolation = .refusedInPart
+      }
     case .pending(let delay):
       batch.nextAttemptAt = delay.map { wallNow + $0 }
       pending[batch.id] = batch
@@ -221,7 +224,7 @@ final class LaneDriver {
         parts.append(
           .sample(
             lastID, part, kind: batch.kind, attempts: batch.attempts,
-            isolation: batch.isolation == .onDemand ? .onDemand : .refused))
+            isolation: batch.isolation.ofParts))
       }
       for part in parts { pending[part.id] = part }
     case .dead(let reason):

@@ -53,6 +53,11 @@ struct Batch: Equatable, Sendable {
     case refused
     /// An operator asked for it, because it keeps failing: see ``Outbox/isolate(_:)``.
     case onDemand
+    /// Part of a batch that the service refused, and of which it took another part: not every event is refused.
+    case refusedInPart
+
+    /// Of the parts of a batch that is halved.
+    var ofParts: Isolation { self == .none ? .refused : self }
 
     /// What is stored by a later version counts as none.
     init(stored: Int) { self = Self(rawValue: stored) ?? .none }

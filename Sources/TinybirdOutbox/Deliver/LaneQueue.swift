@@ -35,12 +35,22 @@ struct LaneQueue: Equatable {
   ///
   /// Of a bisection one part is under way at a time. Side by side, the parts of a batch with a few guilty events all over
   /// it are refused one after the other before the first that is small enough to have none: as if every event was.
-  func nextWaiting(now: LaneTime, isStrict: Bool) -> Batch? {
+  /// `place` chooses among the parts of a batch of which nothing was delivered yet.
+  func nextWaiting(now: LaneTime, isStrict: Bool, partFrom place: Place = .start) -> Batch? {
+    if isStrict { return entries.first.flatMap { $0.isReady(now) ? $0.batch : nil } }
     let isBisecting = entries.contains { $0.isUnderWay && $0.batch.isolation != .none }
-    let candidate =
-      isStrict ? entries.first : entries.first { $0.isReady(now) && !(isBisecting && $0.batch.isolation != .none) }
-    return candidate.flatMap { $0.isReady(now) ? $0.batch : nil }
+    let first = entries.first { $0.isReady(now) && !(isBisecting && $0.batch.isolation != .none) }
+    guard first?.batch.isolation == .refused else { return first?.batch }
+    let parts = entries.filter { $0.isReady(now) && $0.batch.isolation == .refused }.map(\.batch)
+    return switch place {
+    case .start: parts.first
+    case .middle: parts[parts.count / 2]
+    case .end: parts.last
+    }
   }
+
+  /// Among the parts of a batch, in the order of their events.
+  enum Place { case start, middle, end }
 
   /// The first batch that was never tried.
   func firstUntried(now: LaneTime) -> Batch? {
@@ -92,6 +102,16 @@ struct LaneQueue: Equatable {
   }
 
   mutating func noteProbe(_ id: Batch.ID) { update(id) { $0.probes += 1 } }
+
+  /// The other parts of a batch that was refused know now that not all of it is.
+  mutating func removeDelivered(_ id: Batch.ID) {
+    let isPart = entries.contains { $0.batch.id == id && $0.batch.isolation == .refused }
+    remove(id)
+    guard isPart else { return }
+    for index in entries.indices where entries[index].batch.isolation == .refused {
+      entries[index].batch.isolation = .refusedInPart
+    }
+  }
 
   mutating func remove(_ id: Batch.ID) { entries.removeAll { $0.batch.id == id } }
 

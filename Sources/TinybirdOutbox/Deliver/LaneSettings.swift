@@ -20,4 +20,8 @@ struct LaneSettings: Equatable, Sendable {
   var maximumImmediateRetries = 3
   var maximumUnacknowledged = 2
   var maximumRefusalsInRow = 20
+  /// The same where another part of the batch was delivered, so that single events are to blame.
+  ///
+  /// Fifty neighbours at the worst place of the largest batch are 2·50 + 2·log2(50,000/50) = 120 refusals in a row.
+  var maximumRefusalsBesideDelivered = 128
 }

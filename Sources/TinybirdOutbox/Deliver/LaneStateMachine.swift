@@ -87,8 +87,16 @@ struct LaneStateMachine {
       return .wait(until: nil)
     case .open:
       guard hasFreeRequest else { return .wait(until: nil) }
-      return start(queue.nextWaiting(now: now, isStrict: settings.isStrict), else: settings.limits, now: now)
+      let batch = queue.nextWaiting(now: now, isStrict: settings.isStrict, partFrom: placeOfNextPart)
+      return start(batch, else: settings.limits, now: now)
     }
+  }
+
+  /// Refused neighbours look as if every event was refused: after ten in a row, parts elsewhere tell, in turn from the end
+  /// and from the middle.
+  private var placeOfNextPart: LaneQueue.Place {
+    guard refusalsInRow >= settings.maximumRefusalsInRow / 2 else { return .start }
+    return refusalsInRow.isMultiple(of: 2) ? .end : .middle
   }
 
   /// Whether every event of the lane is settled, as far as it knows.
@@ -216,7 +224,8 @@ struct LaneStateMachine {
     // The ledger has a later word now than that of the answers before this one.
     if let index = unsettled.firstIndex(where: { $0.batch == settlement.batch }) { unsettled.removeSubrange(...index) }
     switch settlement.change {
-    case .delivered, .dead: queue.remove(settlement.batch)
+    case .delivered: queue.removeDelivered(settlement.batch)
+    case .dead: queue.remove(settlement.batch)
     case .split:
       queue.remove(settlement.batch)
       for part in parts { queue.insert(part, notBefore: nil) }
@@ -258,8 +267,7 @@ struct LaneStateMachine {
       condition = failures == 0 ? .open : .backingOff(until: now)
     }
     for (_, change, moment) in unsettled { apply(change, at: moment) }
-    // Where every event was refused, no probe is buried.
-    refusalsInRow = isHeld(for: .everyEventRefused) ? settings.maximumRefusalsInRow : 0
+    refusalsInRow = 0
   }
 
   /// An answer that came before the record was read, and is written down after it, still counts.
@@ -495,7 +503,10 @@ extension LaneStateMachine {
     _ batch: Batch, _ status: Int?, _ reason: DeadReason, now: LaneTime, _ settlement: inout Settlement
   ) {
     if batch.isolation != .none { refusalsInRow += 1 }
-    if refusalsInRow >= settings.maximumRefusalsInRow {
+    let maximumInRow =
+      batch.isolation == .refusedInPart
+      ? settings.maximumRefusalsBesideDelivered : settings.maximumRefusalsInRow
+    if refusalsInRow >= maximumInRow || isHeld(for: .everyEventRefused) {
       // A probe is halved too, so that others can find the events that are not refused; but nothing more is buried.
       if isHeld, batch.eventCount > 1 { settlement.change = .split }
       hold(.everyEventRefused, status, now: now, &settlement)

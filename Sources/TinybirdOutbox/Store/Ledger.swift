@@ -134,6 +134,11 @@ struct Ledger {
     try close(stored, state: .delivered, counts: counts, warning: warning)
     try connection.execute(
       SQL.recordDelivered, stored.dataSource, now.milliseconds, counts.successful ?? 0, counts.quarantined ?? 0)
+    if stored.batch.isolation == .refused {
+      try connection.execute(
+        SQL.noteRefusedInPart, stored.dataSource, Batch.Isolation.refused.rawValue,
+        Batch.Isolation.refusedInPart.rawValue)
+    }
     if stored.batch.kind == .replay {
       try DeadLetterTable(transaction: transaction).removeDelivered(by: stored)
     }

@@ -39,7 +39,7 @@ extension Ledger {
       kind: stored.batch.kind, dataSource: stored.dataSource, sequences: sequences, eventCount: eventCount,
       byteCount: byteCount, inserted: stored.batch.inserted, attempts: stored.batch.attempts,
       uncertainAttempts: stored.uncertainAttempts,
-      isolation: stored.batch.isolation == .onDemand ? .onDemand : .refused)
+      isolation: stored.batch.isolation.ofParts)
   }
 
   /// The sequence numbers between the first and the last of sorted keys.

@@ -223,6 +223,10 @@ enum SQL {
     UPDATE outbox_batches SET isolating = 2, next_attempt_at = NULL
     WHERE data_source_id = ?1 AND first_sequence <= ?3 AND last_sequence >= ?2 AND state = 'pending' AND kind <> 'resend'
     """
+  /// A part of a refused batch was delivered: what is left of it knows now that not every event is refused.
+  static let noteRefusedInPart = """
+    UPDATE outbox_batches SET isolating = ?3 WHERE data_source_id = ?1 AND state = 'pending' AND isolating = ?2
+    """
   static let acknowledgeWarnings = """
     UPDATE outbox_batches SET acknowledged_at = ?4
     WHERE data_source_id = ?1 AND first_sequence <= ?3 AND last_sequence >= ?2 AND warning IS NOT NULL

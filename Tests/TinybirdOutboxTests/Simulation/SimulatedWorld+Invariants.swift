@@ -138,6 +138,8 @@ extension SimulatedWorld {
       row.nextAttemptAt = batch.nextAttemptAt
       // A command that the lane has not read yet.
       if row.isolation == .onDemand { row.isolation = batch.isolation }
+      // A delivery that it was not told of yet.
+      if row.isolation == .refusedInPart, batch.isolation == .refused { row.isolation = .refused }
       require(row == batch, "\(name) is not what the ledger has: \(batch), \(row)")
       require(!open.contains { $0.batch.id == batch.id }, "\(name) was started while it is in flight")
     }

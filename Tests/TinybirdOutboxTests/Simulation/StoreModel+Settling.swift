@@ -21,6 +21,12 @@ extension StoreModel {
     case .delivered:
       row.state = .delivered
       lanes[lane].rows[index] = row
+      for other in lanes[lane].rows.indices
+      where row.isolation == .refused && lanes[lane].rows[other].state == .pending
+        && lanes[lane].rows[other].isolation == .refused
+      {
+        lanes[lane].rows[other].isolation = .refusedInPart
+      }
       if row.kind == .replay {
         for run in replayed(by: row, lane).joinedRuns() {
           replace(run, of: lane, with: .delivered, inserted: .yes, uncertainAttempts: row.uncertainAttempts)
@@ -54,7 +60,7 @@ extension StoreModel {
       part.sequences = (half.first ?? 1)...(half.last ?? 1)
       part.eventCount = half.count
       part.byteCount = half.reduce(0) { $0 + lanes[lane].event($1).byteCount }
-      part.isolation = row.isolation == .onDemand ? .onDemand : .refused
+      part.isolation = row.isolation.ofParts
       part = insert(part, lane)
       if row.kind == .replay {
         for sequence in half { lanes[lane].deadLetters[sequence]?.replayedBy = part.id }
