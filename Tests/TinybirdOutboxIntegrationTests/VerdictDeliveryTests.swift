@@ -152,6 +152,29 @@ import Testing
     }
   }
 
+  /// Fifty neighbours: the refusals in a row are no sign of a lane that is wrong, for another part of the batch was delivered.
+  ///
+  /// What is known of that outlives the process.
+  @Test func neighboursThatAreGuiltyDieAloneHoweverOftenTheEngineStarts() async throws {
+    try await withDelivery({ $0.delivery?.order = .strict }) { outbox, emulator in
+      emulator.dataSources = ["clicks": DataSourceRules(rejects: .member("guilty", equals: true))]
+      let guilty = 900...949
+      let events = (1...2000).map { guilty.contains($0) ? #"{"n":\#($0),"guilty":true}"# : #"{"n":\#($0)}"# }
+      try await outbox.append(contentsOf: events, to: "clicks")
+      for dead in [5, 15] {
+        let running = Task { try await outbox.run() }
+        try await waitUntil(outbox) { $0.deadEvents >= dead }
+        running.cancel()
+        try? await running.value
+      }
+      try await outbox.deliverUntilEmpty()
+      #expect(try await outbox.deadLetters().map { Int($0.address.sequence) } == Array(guilty))
+      #expect(try await emulator.deliveries(of: "clicks").count == 1950)
+      #expect(try await outbox.status().pendingEvents == 0)
+      try await expectSound(outbox)
+    }
+  }
+
   @Test func whenEveryEventIsRefusedTheLaneIsHeld() async throws {
     try await withDelivery { outbox, emulator in
       emulator.faults = [Self.always(.answer(400))]
