@@ -155,7 +155,7 @@ import Testing
   /// Fifty neighbours: the refusals in a row are no sign of a lane that is wrong, for another part of the batch was delivered.
   ///
   /// What is known of that outlives the process.
-  @Test func neighboursThatAreGuiltyDieAloneHoweverOftenTheEngineStarts() async throws {
+  @Test(.timeLimit(.minutes(1))) func neighboursThatAreGuiltyDieAloneHoweverOftenTheEngineStarts() async throws {
     try await withDelivery({ $0.delivery?.order = .strict }) { outbox, emulator in
       emulator.dataSources = ["clicks": DataSourceRules(rejects: .member("guilty", equals: true))]
       let guilty = 900...949
