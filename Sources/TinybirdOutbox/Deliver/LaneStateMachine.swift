@@ -160,14 +160,17 @@ struct LaneStateMachine {
     return action
   }
 
-  /// A small batch, so that little is at stake; under strict order the first, which nothing may overtake.
+  /// A small batch, so that little is at stake, in turn with a new one, for what waits may be refused whatever becomes of
+  /// the service; under strict order the first, which nothing may overtake.
   private mutating func probeHold(at moment: LaneTime, now: LaneTime) -> Action {
     guard moment <= now else { return .wait(until: moment) }
     let batch =
       settings.isStrict ? queue.nextWaiting(now: now, isStrict: true) : queue.smallestWaiting(now: now)
-    let action = start(batch, else: settings.probeLimits, now: now)
+    let wantsNew = lastProbeWasOldest && mayHaveUnbatched && !settings.isStrict
+    let action = start(wantsNew ? nil : batch, else: settings.probeLimits, now: now)
     if case .wait = action { return action }
     hasProbedHold = true
+    lastProbeWasOldest = !wantsNew
     if case .send(let probe) = action { queue.noteProbe(probe.id) }
     return action
   }
@@ -413,7 +416,13 @@ extension LaneStateMachine {
   private mutating func fail(
     _ batch: Batch, _ status: Int?, after: Duration?, now: LaneTime, _ fraction: Double, _ settlement: inout Settlement
   ) {
-    if isHeld { return }
+    // The parts of a batch count their own attempts: those before were not the fault of all of them.
+    let attempts = batch.isolation == .none ? batch.attempts : queue.attemptsHere(batch.id)
+    let isLast = settings.maximumAttempts.map { attempts + 1 >= $0 } ?? false
+    if isHeld {
+      if isLast { settlement.change = .dead(.attemptsExhausted) }
+      return
+    }
     // Others were delivered since it last failed: this batch is to blame, not the service. It is parked, alone.
     let ownFailures = queue.noteFailure(batch.id, isServiceWell: failures == 0 && condition == .open)
     if batch.isolation == .onDemand, let status, 500..<600 ~= status, status != 503,
@@ -421,9 +430,6 @@ extension LaneStateMachine {
     {
       return
     }
-    // The parts of a batch count their own attempts: those before were not the fault of all of them.
-    let attempts = batch.isolation == .none ? batch.attempts : queue.attemptsHere(batch.id)
-    let isLast = settings.maximumAttempts.map { attempts + 1 >= $0 } ?? false
     func change(_ delay: Duration) -> BatchChange {
       queue.delay(batch.id, until: now + delay)
       return isLast ? .dead(.attemptsExhausted) : .pending(retryAfter: delay)

@@ -15,6 +15,9 @@ struct LaneWatch {
   private var isProbeOut = false
   private var startedAt = LaneTime.zero
   private var starts: [LaneTime] = []
+  private var sentCount = 0
+  /// What the answer to the latest of the requests said is left.
+  private var allowance: (answered: Int, requests: Int, until: LaneTime)?
 
   init(hold: HoldKind?) { self.hold = hold }
 
@@ -33,7 +36,15 @@ struct LaneWatch {
     if isBackingOff, isProbeOut { return "a probe is out" }
     let inLastSecond = starts.count { $0 > now - .seconds(1) }
     if Double(inLastSecond) >= settings.rateLimits.requestsPerSecond { return "\(inLastSecond) did in this second" }
+    if let allowance, allowance.until > now, sentCount - allowance.answered >= allowance.requests {
+      return "the service said that \(allowance.requests) were left until \(allowance.until), now \(now)"
+    }
     return nil
+  }
+
+  mutating func noted(_ left: RateLimitLeft, answerTo number: Int, _ settings: LaneSettings, now: LaneTime) {
+    if let allowance, allowance.until > now, allowance.answered > number { return }
+    allowance = (number, left.requests, now + min(left.reset, settings.retryPolicy.maximumDelay))
   }
 
   mutating func started(at now: LaneTime) {
@@ -42,9 +53,13 @@ struct LaneWatch {
   }
 
   /// What was started is on its way: for the rate that counts at the moment when the lane chose to.
-  mutating func sent() {
+  ///
+  /// Returns its number.
+  mutating func sent() -> Int {
     starts.removeAll { $0 <= startedAt - .seconds(1) }
     starts.append(startedAt)
+    sentCount += 1
+    return sentCount
   }
 
   /// A probe that told nothing, or that is not needed any more.
@@ -52,14 +67,15 @@ struct LaneWatch {
 
   mutating func credentialsChanged() { probeFrom = .zero }
 
-  mutating func judged(_ settlement: Settlement, _ outcome: Outcome, _ settings: LaneSettings, now: LaneTime) {
+  /// `outcome` is nil where nothing was asked.
+  mutating func judged(_ settlement: Settlement, _ outcome: Outcome?, _ settings: LaneSettings, now: LaneTime) {
     isProbeOut = false
     batchNotBefore[settlement.batch] = nil
     if case .pending(let delay?) = settlement.change { batchNotBefore[settlement.batch] = now + delay }
     take(settlement.lane, at: now, settings)
     if settlement.lane == .none, failures == 0 { isBackingOff = false }
     // A refused stream is no answer: the probe may be repeated at once, as any request.
-    let isAnswer = outcome != .noAnswer(.notProcessed) || settlement.isCounted
+    let isAnswer = outcome != nil && (outcome != .noAnswer(.notProcessed) || settlement.isCounted)
     if hold != nil, isAnswer { probeFrom = now + settings.holdProbeInterval }
     if case .answered(let answer) = outcome, answer.status == 429, let asked = answer.retryAfter, asked > .zero {
       pausedUntil = max(pausedUntil, now + min(asked, settings.retryPolicy.maximumDelay))

@@ -14,7 +14,20 @@ struct ServiceModel {
   /// The events that were there for the first time since somebody last asked.
   private(set) var firstInsertions: [(lane: Int, sequence: Int64)] = []
 
-  init(laneCount: Int) { inserted = Array(repeating: [], count: laneCount) }
+  /// The window of one second in which requests are counted, by lane.
+  private var windows: [(end: Duration, count: Int)]
+
+  init(laneCount: Int) {
+    inserted = Array(repeating: [], count: laneCount)
+    windows = Array(repeating: (.zero, 0), count: laneCount)
+  }
+
+  /// One more request of a lane; returns what the service says is left of `limit`.
+  mutating func countRequest(_ lane: Int, limit: Int, time: Duration) -> RateLimitLeft {
+    if windows[lane].end <= time { windows[lane] = (time + .seconds(1), 0) }
+    windows[lane].count += 1
+    return RateLimitLeft(requests: max(0, limit - windows[lane].count), reset: windows[lane].end - time)
+  }
 
   func insertions(_ lane: Int, _ sequence: Int64) -> Int {
     inserted[lane].count < sequence ? 0 : inserted[lane][Int(sequence) - 1]
@@ -53,6 +66,7 @@ struct ServiceModel {
     guard acceptsToken else { return .status(403) }
     guard request.batch.byteCount <= limit else { return .status(413) }
     guard !events.contains(where: \.isGuilty) else { return .status(400) }
+    guard !events.contains(where: \.isFailing) else { return .status(500) }
     return .delivered(successful: events.count)
   }
 }

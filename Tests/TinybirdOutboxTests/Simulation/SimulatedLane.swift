@@ -62,6 +62,8 @@ struct SimulatedRequest {
   let batch: Batch
   let sequences: [Int64]
   let token: Int
+  /// Counts the requests of this lane and process.
+  let startNumber: Int
   /// Set by the answer.
   var settlement: Settlement?
   var judgedAt = LaneTime.zero

@@ -47,7 +47,8 @@ extension SimulatedWorld {
   private func events(_ count: Int, _ bytes: Int, _ guilty: Int) -> [StoreModel.Event] {
     (0..<count).map { index in
       lastEventID += 1
-      return StoreModel.Event(id: lastEventID, byteCount: bytes, isGuilty: index == guilty)
+      let isFailing = scenario.failingEvery.map { lastEventID.isMultiple(of: $0) } ?? false
+      return StoreModel.Event(id: lastEventID, byteCount: bytes, isGuilty: index == guilty, isFailing: isFailing)
     }
   }
 
@@ -126,7 +127,7 @@ extension SimulatedWorld {
         return .appended(
           caller.parts.map { part in
             let first = copy.lanes[part.lane].record.nextSequence
-            copy.append(part.events, to: part.lane, chunkStart: starts[part.lane])
+            copy.append(part.events, to: part.lane, chunkStart: starts[part.lane], now: wallNow)
             return first
           })
       case .mark(let lane, let batch): return copy.markSending(batch.id, of: lane) ? .done : .conflict

@@ -159,16 +159,22 @@ extension SimulatedWorld {
     let status = outcome.status
     let isSingle = request.batch.eventCount == 1
     let row = store.lanes[request.lane].pending(request.batch.id)
+    let override = status.flatMap { settings.verdictOverrides[$0] }
     let isFailureOnDemand =
-      row?.isolation == .onDemand && ([408, 409, 425].contains(status) || 500..<600 ~= status ?? 0)
+      row?.isolation == .onDemand
+      && ([408, 409, 425].contains(status) || 500..<600 ~= status ?? 0 || override == .retry)
     let isAllowed =
-      switch settlement.change {
-      case .delivered: status == 200 && rows == request.sequences.count
-      case .split: (status == 400 || status == 413 || isFailureOnDemand) && !isSingle
-      case .dead(.isolated): isFailureOnDemand && isSingle
-      case .dead(let reason): mayBury(reason, status, isSingle: isSingle, wasHeld: wasHeld)
+      switch (settlement.change, override) {
+      case (.split, _) where isFailureOnDemand: !isSingle
+      case (.dead(.isolated), _): isFailureOnDemand && isSingle
+      case (.dead(.attemptsExhausted), _): mayExhaust(outcome, override, request.batch, settlement)
+      case (.pending, _) where mustExhaust(outcome, override, request.batch, settlement): false
+      case (let change, let override?): isAs(override, change, isSingle: isSingle, wasHeld: wasHeld)
+      case (.delivered, nil): status == 200 && rows == request.sequences.count
+      case (.split, nil): (status == 400 || status == 413) && !isSingle
+      case (.dead(let reason), nil): mayBury(reason, status, isSingle: isSingle, wasHeld: wasHeld)
       // The twentieth in a row holds the lane.
-      case .pending: status != 422 && (status != 413 || settlement.lane != .none || wasHeld)
+      case (.pending, nil): status != 422 && (status != 413 || settlement.lane != .none || wasHeld)
       }
     require(settlement.batch == request.batch.id, "the answer to \(request.batch.id) settles \(settlement.batch)")
     require(isAllowed, "\(settlement.change) of batch \(request.batch.id), after \(outcome)")
@@ -177,7 +183,45 @@ extension SimulatedWorld {
     require(settlement.isCounted || isFree, "the attempt does not count, after \(outcome)")
     if case .hold(_, _) = settlement.lane {
       let holds = [200, 202, 299, 301, 307, 400, 401, 402, 403, 404, 413, 418]
-      require(holds.contains(status ?? 0) || isFailureOnDemand, "the lane is held, after \(outcome)")
+      require(
+        holds.contains(status ?? 0) || isFailureOnDemand || override == .hold || override == .deadLetterAndHold,
+        "the lane is held, after \(outcome)")
+    }
+  }
+
+  /// The application's own word on a status.
+  private func isAs(_ override: StatusVerdict, _ change: BatchChange, isSingle: Bool, wasHeld: Bool) -> Bool {
+    switch override {
+    case .delivered: if case .delivered = change { true } else { false }
+    case .retry, .hold: if case .pending = change { true } else { false }
+    case .isolate: change == (isSingle ? .dead(.refused) : .split)
+    case .deadLetter: change == .dead(.refused)
+    case .deadLetterAndHold: change == .dead(.requestRefused) || wasHeld
+    }
+  }
+
+  /// Whether it is a failure that the application's cap on attempts may end.
+  private func mayExhaust(
+    _ outcome: Outcome, _ override: StatusVerdict?, _ batch: Batch, _ settlement: Settlement
+  ) -> Bool {
+    guard let maximum = settings.maximumAttempts, settlement.isCounted else { return false }
+    let isFailure =
+      switch outcome {
+      case .noAnswer(let kind): kind != .cancelled
+      case .answered(let answer):
+        override == .retry || [200, 202, 299, 408, 409, 425].contains(answer.status) || 500..<600 ~= answer.status
+      }
+    return isFailure && batch.attempts + 1 >= maximum
+  }
+
+  private func mustExhaust(
+    _ outcome: Outcome, _ override: StatusVerdict?, _ batch: Batch, _ settlement: Settlement
+  ) -> Bool {
+    guard mayExhaust(outcome, override, batch, settlement), batch.isolation == .none, override ?? .retry == .retry
+    else { return false }
+    return switch outcome {
+    case .noAnswer(let kind): kind != .notProcessed
+    case .answered(let answer): 500..<600 ~= answer.status || override == .retry
     }
   }
 

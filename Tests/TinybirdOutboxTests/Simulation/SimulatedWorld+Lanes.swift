@@ -151,11 +151,21 @@ extension SimulatedWorld {
 
   func send(_ batch: Batch, from lane: Int) {
     lastRequestID += 1
-    lanes[lane]?.watch.sent()
-    lanes[lane]?.lastToken = (token, now)
+    let startNumber = lanes[lane]?.watch.sent() ?? 0
     requests.append(
       SimulatedRequest(
-        id: lastRequestID, lane: lane, batch: batch, sequences: store.lanes[lane].sequences(of: batch), token: token))
+        id: lastRequestID, lane: lane, batch: batch, sequences: store.lanes[lane].sequences(of: batch), token: token,
+        startNumber: startNumber))
+    if isExpired(batch) {
+      judge(requests.count - 1, .expired, nil, rows: 0)
+    } else {
+      lanes[lane]?.lastToken = (token, now)
+    }
+  }
+
+  func isExpired(_ batch: Batch) -> Bool {
+    guard let age = settings.maximumAge, let committedAt = batch.committedAt else { return false }
+    return wallNow.duration(since: committedAt) >= age
   }
 
   func answer(_ index: Int, _ reply: ServiceReply) {
@@ -178,17 +188,41 @@ extension SimulatedWorld {
       service.insert(request.lane, inserted)
       changed.insert(request.lane)
     }
-    judge(index, answer.outcome, rows: inserted.count)
+    judge(index, withLimit(answer.outcome, request.lane), rows: inserted.count)
+  }
+
+  /// The answer with what it says of the service's limit.
+  private func withLimit(_ outcome: Outcome, _ lane: Int) -> Outcome {
+    guard let limit = scenario.serviceRequestsPerSecond, case .answered(var answer) = outcome else { return outcome }
+    answer.rateLimitLeft = service.countRequest(lane, limit: limit, time: time)
+    return .answered(answer)
   }
 
   private func judge(_ index: Int, _ outcome: Outcome, rows: Int) {
     let request = requests[index]
+    if case .answered(let answer) = outcome, let left = answer.rateLimitLeft, let lane = lanes[request.lane] {
+      count("told what is left")
+      lane.machine.note(left, answerTo: request.batch.id, now: now)
+      lane.watch.noted(left, answerTo: request.startNumber, settings, now: now)
+    }
+    judge(index, Verdict(outcome, overrides: settings.verdictOverrides), outcome, rows: rows)
+  }
+
+  /// `outcome` is nil where nothing was asked.
+  private func judge(_ index: Int, _ verdict: Verdict, _ outcome: Outcome?, rows: Int) {
+    let request = requests[index]
     guard let lane = lanes[request.lane] else { return }
-    let verdict = Verdict(outcome)
-    let settlement = lane.machine.judge(
-      request.batch.id, verdict, status: outcome.status, now: now, fraction: .random(in: 0..<1, using: &random))
+    var settlement = lane.machine.judge(
+      request.batch.id, verdict, status: outcome?.status, now: now, fraction: .random(in: 0..<1, using: &random))
+    if outcome == nil { settlement.isCounted = false }
     count(verdict.name)
-    checkVerdict(settlement, outcome, request, rows: rows, wasHeld: lane.watch.hold != nil)
+    if case .dead(let reason) = settlement.change { count("dead: \(reason.rawValue)") }
+    if request.batch.isolation == .refusedInPart { count("refused in part") }
+    if let outcome {
+      checkVerdict(settlement, outcome, request, rows: rows, wasHeld: lane.watch.hold != nil)
+    } else {
+      require(settlement.change == .dead(.expired), "\(settlement.change) of a batch that has waited too long")
+    }
     lane.watch.judged(settlement, outcome, settings, now: now)
     requests[index].settlement = settlement
     requests[index].judgedAt = now

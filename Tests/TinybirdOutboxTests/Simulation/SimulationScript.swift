@@ -44,6 +44,15 @@ struct Scenario: Codable, Equatable {
   var requestsPerSecond: Double
   /// In the end the operator resumes every lane; else probes have to end what the service made the lane hold.
   var resumesByHand: Bool
+  // What scripts that were kept may not know.
+  /// The service fails, for ever, on every event whose number divides by this.
+  var failingEvery: Int?
+  var maximumAttempts: Int?
+  var maximumAgeSeconds: Int?
+  /// The application's own verdicts.
+  var overrides: [Int: StatusVerdict]?
+  /// The service takes so many requests a second, and says with each answer how many are left.
+  var serviceRequestsPerSecond: Int?
 
   var laneSettings: LaneSettings {
     LaneSettings(
@@ -51,7 +60,8 @@ struct Scenario: Codable, Equatable {
       probeLimits: BatchLimits(maximumBytes: 300, maximumEvents: maximumBatchEvents),
       rateLimits: RateLimits(requestsPerSecond: requestsPerSecond, bytesPerSecond: 1e9), retryPolicy: RetryPolicy(),
       isStrict: isStrict, maximumInFlight: isStrict ? 1 : maximumInFlight, holdProbeInterval: .seconds(900),
-      tokenCheckInterval: .seconds(200))
+      tokenCheckInterval: .seconds(200), verdictOverrides: overrides ?? [:], maximumAttempts: maximumAttempts,
+      maximumAge: maximumAgeSeconds.map { .seconds($0) })
   }
 }
 

@@ -38,7 +38,8 @@ import Testing
     "crash", "stop", "cut short", "suspended", "cancelled", "start failed", "forming failed", "settled again",
     "new token",
     "delivered", "retry", "pause", "retry_at_once", "unacknowledged", "isolate", "split", "dead_letter",
-    "dead_letter_and_hold", "hold", "none",
+    "dead_letter_and_hold", "hold", "none", "dead: attempts_exhausted", "dead: expired", "dead: isolated",
+    "refused in part", "told what is left", "fails for ever",
   ]
 
   @Test func keptScriptsStillPass() throws {

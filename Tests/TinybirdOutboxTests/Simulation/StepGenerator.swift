@@ -20,6 +20,13 @@ struct StepGenerator {
   let scenario: Scenario
   let stepCount: Int
 
+  /// With each of them everything ends that may.
+  private static let overrides: [[Int: StatusVerdict]?] = [
+    nil, nil, nil, nil, [500: .deadLetter], [500: .hold], [400: .deadLetter], [404: .retry, 403: .retry],
+    [409: .delivered, 402: .deadLetter], [413: .deadLetter, 301: .retry], [422: .retry, 418: .isolate],
+    [503: .deadLetterAndHold, 401: .hold],
+  ]
+
   init(seed: UInt64) {
     var random = SeededRandom(seed: seed)
     func pick<Value>(_ values: [Value], _ random: inout SeededRandom) -> Value {
@@ -42,7 +49,10 @@ struct StepGenerator {
       maximumWaitingBytes: pick([300, 2_000, 1_000_000], &random),
       serviceLimitBytes: pick([largestEvent / 2, 3_000, 1_000_000, 1_000_000], &random),
       requestsPerSecond: pick([2, 20, .greatestFiniteMagnitude], &random),
-      resumesByHand: Bool.random(using: &random))
+      resumesByHand: Bool.random(using: &random), failingEvery: pick([nil, nil, nil, 30, 8], &random),
+      maximumAttempts: pick([nil, nil, nil, 1, 4], &random),
+      maximumAgeSeconds: pick([nil, nil, nil, nil, 60, 7_200], &random),
+      overrides: pick(Self.overrides, &random), serviceRequestsPerSecond: pick([nil, nil, 1, 10], &random))
     self.random = random
   }
 
@@ -50,7 +60,8 @@ struct StepGenerator {
     guard world.isUp else { return chance(70) ? .start : .clock(milliseconds: 500) }
     if chance(lifePercent) { return disturb() }
     if chance(commandPercent) {
-      return .command(lane: number(below: 3), command: element(OperatorCommand.allCases))
+      let isolates = scenario.failingEvery != nil && chance(30)
+      return .command(lane: number(below: 3), command: isolates ? .isolate : element(OperatorCommand.allCases))
     }
     if chance(weatherPercent) {
       return chance(50)

@@ -17,11 +17,12 @@ struct StoreModel {
     var isolation = Batch.Isolation.none
     var isSending = false
     var nextAttemptAt: WallTime?
+    var committedAt: WallTime?
 
     var batch: Batch {
       Batch(
         id: id, kind: kind, sequences: sequences, eventCount: eventCount, byteCount: byteCount, inserted: inserted,
-        attempts: attempts, isolation: isolation, nextAttemptAt: nextAttemptAt)
+        attempts: attempts, isolation: isolation, nextAttemptAt: nextAttemptAt, committedAt: committedAt)
     }
   }
 
@@ -34,12 +35,15 @@ struct StoreModel {
     var first: Int64
     var eventCount: Int
     var byteCount: Int
+    var committedAt: WallTime
   }
 
   struct Event: Equatable {
     var id: Int
     var byteCount: Int
     var isGuilty: Bool
+    /// The service fails on it, for ever.
+    var isFailing = false
   }
 
   struct Lane {
@@ -61,6 +65,11 @@ struct StoreModel {
     func sequences(of batch: Batch) -> [Int64] {
       guard batch.kind == .replay else { return Array(batch.sequences) }
       return deadLetters.filter { $0.value.replayedBy == batch.id }.keys.sorted()
+    }
+
+    /// When the first event of a batch was appended; of those that are sent again nobody asks.
+    func commitTime(_ kind: Batch.Kind, _ sequences: ClosedRange<Int64>) -> WallTime? {
+      kind == .append ? chunks.last { $0.first <= sequences.lowerBound }?.committedAt : nil
     }
 
     func index(of id: Batch.ID) -> Int? { rows.firstIndex { $0.id == id } }
@@ -94,13 +103,13 @@ struct StoreModel {
   // MARK: Appending and forming
 
   /// The events join the lane's chunk of this transaction, which begins at `chunkStart`.
-  mutating func append(_ events: [Event], to lane: Int, chunkStart: Int64) {
+  mutating func append(_ events: [Event], to lane: Int, chunkStart: Int64, now: WallTime) {
     let bytes = events.reduce(0) { $0 + $1.byteCount }
     if let last = lanes[lane].chunks.last, last.first == chunkStart {
       lanes[lane].chunks[lanes[lane].chunks.count - 1].eventCount += events.count
       lanes[lane].chunks[lanes[lane].chunks.count - 1].byteCount += bytes
     } else {
-      lanes[lane].chunks.append(Chunk(first: chunkStart, eventCount: events.count, byteCount: bytes))
+      lanes[lane].chunks.append(Chunk(first: chunkStart, eventCount: events.count, byteCount: bytes, committedAt: now))
     }
     lanes[lane].events += events
     lanes[lane].record.nextSequence += Int64(events.count)
@@ -152,6 +161,7 @@ struct StoreModel {
     var row = row
     lastID += 1
     row.id = lastID
+    row.committedAt = lanes[lane].commitTime(row.kind, row.sequences)
     lanes[lane].rows.append(row)
     return row
   }
