@@ -55,12 +55,13 @@ import Testing
 
   // MARK: Probes
 
-  /// The smallest batch first, then the others in turn: one that is poisoned cannot keep the lane held.
+  /// The smallest batch first, then the others in turn, with new ones between: one that is poisoned cannot keep the lane
+  /// held.
   @Test func aHoldIsProbedWithASmallBatchOnceAnInterval() throws {
     let lane = LaneDriver(
       [.sample(1, 1...40), .sample(2, 41...50), .sample(3, 51...70)], unbatched: 1_000, hold: Self.unauthorized)
     #expect(lane.machine.isHeldAndIdle(now: lane.now))
-    for id in [2, 3, 1, 2, 3, 1, 2] as [Batch.ID] {
+    for id in [2, 4, 3, 5, 1, 6, 4] as [Batch.ID] {
       #expect(lane.request() == nil)
       #expect(lane.sleep() == .seconds(900))
       #expect(!lane.machine.isHeldAndIdle(now: lane.now), "a probe is due")
@@ -89,6 +90,37 @@ import Testing
     lane.answer(probe, .status(404))
     #expect(lane.sleep() == .seconds(900))
     #expect(lane.request() == probe.tried(1), "the same again")
+  }
+
+  /// What waits may be refused whatever becomes of the service: new events find out as well.
+  @Test func whatWaitsAndANewBatchAreProbedInTurn() throws {
+    let hold = LaneRecord.Hold(kind: .everyEventRefused, status: 400)
+    let lane = LaneDriver([.sample(1, 1...1, isolation: .refused)], unbatched: 1_000, hold: hold)
+    _ = lane.sleep()
+    let waiting = try #require(lane.request())
+    #expect(waiting.id == 1)
+    lane.answer(waiting, .status(400))
+    #expect(lane.sleep() == .seconds(900))
+    let new = try #require(lane.request())
+    #expect(new.sequences == 2...4)
+    lane.answer(new, .delivered)
+    #expect(lane.machine.condition == .open && lane.record.hold == nil)
+  }
+
+  /// The application's cap counts the probes of a hold too.
+  @Test func aCapOnAttemptsEndsWhatFailsInAHeldLane() throws {
+    var settings = LaneSettings.sample(isStrict: true)
+    settings.maximumAttempts = 2
+    let lane = LaneDriver(
+      [.sample(1, 1...1), .sample(2, 2...2)], settings: settings, hold: .init(kind: .unauthorized, status: 401))
+    for _ in 0..<2 {
+      _ = lane.sleep()
+      lane.answer(try #require(lane.request()), .status(500))
+    }
+    #expect(lane.dead.map(\.reason) == [.attemptsExhausted] && lane.deadSequences == [1])
+    _ = lane.sleep()
+    lane.answer(try #require(lane.request()), .delivered)
+    #expect(lane.machine.condition == .open)
   }
 
   /// A program that is started anew may have another token: it finds out at once, and burns nothing.

@@ -170,7 +170,7 @@ struct LaneStateMachine {
     let action = start(wantsNew ? nil : batch, else: settings.probeLimits, now: now)
     if case .wait = action { return action }
     hasProbedHold = true
-    lastProbeWasOldest = !wantsNew
+    lastProbeWasOldest = batch != nil && !wantsNew
     if case .send(let probe) = action { queue.noteProbe(probe.id) }
     return action
   }
@@ -195,6 +195,7 @@ struct LaneStateMachine {
       return
     }
     queue.insert(batch, notBefore: nil)
+    if isHeld { queue.noteProbe(batch.id) }
     start(batch, now: now)
   }
 
