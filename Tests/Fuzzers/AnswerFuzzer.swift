@@ -19,6 +19,9 @@ public func fuzzAnswer(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let wait = RetryAfter.parse(
     retryAfter: halves[0], rateLimitReset: halves.count > 1 ? halves[1] : nil, now: WallTime(milliseconds: now))
   precondition((wait ?? .zero) >= .zero, "a wait is negative")
+  if let left = RetryAfter.limitLeft(remaining: halves[0], reset: halves.count > 1 ? halves[1] : nil) {
+    precondition(left.requests >= 0 && left.reset > .zero, "less than nothing is left")
+  }
 
   for text in ["p.eyJ1IjogInNlY3JldCJ9", "s"] {
     guard let token = try? Token(text), let excerpt = Redaction.excerpt(input, token: token) else { continue }

@@ -60,3 +60,9 @@ enum RetryAfter {
     return years * 365 + years / 4 - years / 100 + years / 400 - 719_162
   }
 }
+
+/// `X-RateLimit-Remaining` and `X-RateLimit-Reset`: the requests that the service takes until its window ends.
+struct RateLimitLeft: Equatable, Sendable {
+  var requests: Int
+  var reset: Duration
+}

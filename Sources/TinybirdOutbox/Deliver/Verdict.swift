@@ -26,12 +26,6 @@ enum Outcome: Equatable, Sendable {
   }
 }
 
-/// `X-RateLimit-Remaining` and `X-RateLimit-Reset`: the requests that the service takes until its window ends.
-struct RateLimitLeft: Equatable, Sendable {
-  var requests: Int
-  var reset: Duration
-}
-
 /// What kind of fault kept an answer away: shown in status.
 public enum TransportFault: String, Sendable, Codable, CaseIterable {
   /// The name of the host was not found.
