@@ -101,7 +101,12 @@ let package = Package(
     ),
     .target(
       name: "OutboxTestSupport",
-      dependencies: ["COutboxSignalStorm", "TinybirdOutbox"],
+      dependencies: [
+        "COutboxSignalStorm",
+        "TinybirdOutbox",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
       path: "Tests/OutboxTestSupport"
     ),
     .executableTarget(

@@ -50,6 +50,43 @@ import Testing
     }
   }
 
+  /// As every program that honours these variables, in either spelling.
+  ///
+  /// `.invalid` is reserved: no resolver knows it, so that only a proxy could reach it.
+  @Test(arguments: ["HTTPS_PROXY", "https_proxy"]) func aProxyOfTheEnvironmentIsUsed(name: String) async throws {
+    try await ConnectProxy.withRunning(password: "never said") { proxy in
+      try await withTool { tool in
+        var tool = tool
+        tool.environment["TINYBIRD_BASE_URL"] = "https://events.invalid"
+        tool.environment["TINYBIRD_TOKEN"] = "p.test-token"
+        tool.environment[name] = "http://127.0.0.1:\(proxy.port)"
+        try await tool.append(1)
+        #expect(try await firstAnswer(tool) == "no answer: proxy")
+        let head = try #require(proxy.heads.first)
+        #expect(head.hasPrefix("CONNECT events.invalid:443 HTTP/1.1\r\n") && !head.contains("p.test-token"))
+        let count = proxy.heads.count
+        tool.environment["NO_PROXY"] = "example.com,.invalid"
+        try await tool.append(1, to: "orders")
+        #expect(try await firstAnswer(tool, of: "orders") == "no answer: name_resolution")
+        #expect(proxy.heads.count == count, "this host is to be reached without it")
+      }
+    }
+  }
+
+  /// Delivers until there is a first answer of the data source.
+  private func firstAnswer(_ tool: CommandLineTool, of name: String = "clicks") async throws -> String? {
+    let running = try tool.start("deliver")
+    var answer: String?
+    while answer == nil {
+      let sources = try await tool.run("status", "--json").json["data_sources"] as? [[String: Any]]
+      let source = sources?.first { $0["name"] as? String == name }
+      answer = (source?["last_answer"] as? [String: Any])?["text"] as? String
+    }
+    running.signal(SIGTERM)
+    _ = await running.end()
+    return answer
+  }
+
   @Test func deadLettersHaveAnExitCode() async throws {
     var configuration = EventsAPIEmulator.Configuration()
     configuration.script.dataSources = ["clicks": DataSourceRules(rejects: .member("n", equals: 2))]

@@ -21,6 +21,20 @@ import Testing
     }
   }
 
+  /// A service, or what stands before it, that does not speak HTTP/2 says so in the handshake, or nothing at all.
+  @Test(arguments: [["http/1.1"], []]) func aServiceThatKnowsHTTP1AloneIsSpokenToInIt(protocols: [String]) async throws
+  {
+    try await withRawDelivery(
+      { try await $0.serve() }, tls: SelfSignedCertificate(now: Date()), protocols: protocols
+    ) { outbox, service in
+      try await deliver(3, of: outbox)
+      #expect(service.seen.rows == (1...3).map(event))
+      #expect(service.seen.connections == 1)
+      #expect(service.seen.heads.allSatisfy { $0.hasPrefix("POST /v0/events?name=clicks&wait=true HTTP/1.1\r\n") })
+      try await expectDeliveredOnce(outbox, attempts: 3)
+    }
+  }
+
   /// The service gives an idle connection up, as it does after its own time: the next request opens another.
   @Test(arguments: [false, true]) func aConnectionThatIsClosedBetweenRequestsCostsNone(isAnnounced: Bool) async throws {
     let script: RawService.Script = { connection in

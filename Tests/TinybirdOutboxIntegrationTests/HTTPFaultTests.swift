@@ -233,14 +233,14 @@ import Testing
 
 /// Runs `body` with an outbox that delivers, without compression, to a service whose every byte is the test's.
 ///
-/// With `tls` it speaks HTTP/2 over TLS, but for the first `clear` connections.
+/// With `tls` it speaks one of `protocols` over TLS, but for the first `clear` connections.
 func withRawDelivery(
-  _ script: @escaping RawService.Script, tls: SelfSignedCertificate? = nil, clear: Int = 0,
-  accepts: Bool = true, http change: (inout HTTPSettings) -> Void = { _ in },
+  _ script: @escaping RawService.Script, tls: SelfSignedCertificate? = nil, protocols: [String] = ["h2"],
+  clear: Int = 0, accepts: Bool = true, http change: (inout HTTPSettings) -> Void = { _ in },
   run body: (Outbox, RawService) async throws -> Void
 ) async throws {
   var serverTLS = try tls?.tlsConfiguration()
-  serverTLS?.applicationProtocols = ["h2"]
+  serverTLS?.applicationProtocols = protocols
   try await RawService.withRunning(tls: serverTLS, clear: clear, accepts: accepts, script: script) { service in
     try await withTemporaryDirectory { directory in
       let scheme = tls == nil ? "http" : "https"

@@ -1,15 +1,17 @@
-import NIOCore
-import NIOPosix
-import Synchronization
+internal import NIOCore
+internal import NIOPosix
+internal import Synchronization
 
 /// A proxy that knows `CONNECT` alone, and keeps the heads of the requests that it got.
-final class ConnectProxy: Sendable {
-  let port: Int
+public final class ConnectProxy: Sendable {
+  /// Where it listens, on 127.0.0.1.
+  public let port: Int
   private let seen = Mutex<[String]>([])
   /// What a request has to hold to be let through.
   private let password: String?
 
-  var heads: [String] { seen.withLock { $0 } }
+  /// The heads of the requests that came.
+  public var heads: [String] { seen.withLock { $0 } }
 
   private typealias Connection = NIOAsyncChannel<ByteBuffer, ByteBuffer>
 
@@ -18,7 +20,9 @@ final class ConnectProxy: Sendable {
   }
 
   /// Runs one while `body` does; `password` is what stands behind `Basic `.
-  static func withRunning(password: String? = nil, _ body: (ConnectProxy) async throws -> Void) async throws {
+  public static func withRunning(
+    password: String? = nil, _ body: (ConnectProxy) async throws -> Void
+  ) async throws {
     let server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
       .bind(host: "127.0.0.1", port: 0) { channel in
         channel.eventLoop.makeCompletedFuture { try Connection(wrappingChannelSynchronously: channel) }
