@@ -151,6 +151,15 @@ import Testing
     #expect(text[6] == "  then: outbox resume --outbox app.outbox clicks")
   }
 
+  /// Dead letters of other batches are no reason to replay one that waits.
+  @Test(arguments: HoldKind.allCases) func onlyABatchThatIsDeadIsToBeReplayed(kind: HoldKind) throws {
+    let lane = LaneStatus.held(kind, status: 418, since: now, batch: try AddressRange("clicks/8..9"))
+    let text = try lines([source("clicks", lane: lane) { $0.deadEvents = 3 }])
+    let isDead = [.unauthorized, .workspaceNotFound, .unexpectedStatus].contains(kind)
+    #expect(text.contains { $0.contains("--replay-cause") } == isDead)
+    #expect(text.contains("  then: outbox resume --outbox app.outbox clicks") == !isDead)
+  }
+
   @Test(arguments: [
     ("app.outbox", "app.outbox"), ("/var/lib/my app.outbox", "'/var/lib/my app.outbox'"), ("it's", "'it'\\''s'"),
     ("", "''"),
