@@ -7,6 +7,29 @@ import Testing
 
 /// Who waits for a lock, and who is turned away.
 @Suite struct LockWaitTests {
+  /// A laptop that slept, a container that was paused: the holder of the lock stood still as well.
+  @Test func whoeverWasFrozenHasNotWaited() async throws {
+    try await withTemporaryDirectory { directory in
+      let wait = LockWait(path: directory + "/file", patience: .seconds(30))
+      var now = ContinuousClock.now
+      wait.begin(now: now)
+      now += .seconds(3_600)
+      #expect(!wait.isOver(now: now))
+      for _ in 0..<298 {
+        now += .milliseconds(100)
+        #expect(!wait.isOver(now: now))
+      }
+      try Data([1]).write(to: URL(filePath: directory + "/file-wal"))
+      #expect(!wait.isOver(now: now), "somebody has written")
+      for _ in 0..<299 {
+        now += .milliseconds(100)
+        #expect(!wait.isOver(now: now))
+      }
+      now += .milliseconds(100)
+      #expect(wait.isOver(now: now))
+    }
+  }
+
   /// Eight writers, each of whose syncs takes a quarter of a second: the last has to wait longer than anybody would wait for
   /// a lock behind which nothing happens.
   @Test func aSlowDiskTurnsNobodyAway() async throws {
@@ -24,6 +47,7 @@ import Testing
       try await Outbox(at: path).close()
       var configuration = OutboxConfiguration.impatient
       configuration.sqliteVFS = vfs
+      configuration.lockPatience = .seconds(2)
       try await withThrowingTaskGroup(of: Void.self) { [configuration] group in
         for _ in 0..<8 {
           group.addTask {

@@ -87,23 +87,72 @@ import Testing
     }
   }
 
-  @Test func nothingIsWrittenOverADamagedLog() async throws {
+  /// SQLite syncs the header before the first frame: without it, or with that of another round, it passes over them all.
+  @Test func damageInTheHeaderIsSeen() async throws {
+    try await withKilled(appends: 12) { killed in
+      for bit in stride(from: 0, to: 32 * 8, by: 5) {
+        var log = killed.log
+        log[bit / 8] ^= 1 << UInt8(bit % 8)
+        let loss = try #require(Killed.loss(log), "bit \(bit)")
+        #expect(loss.frame == 0 && loss.commits >= 11)
+      }
+      let zeros = [UInt8](repeating: 0, count: 4096) + killed.log.dropFirst(4096)
+      #expect(Killed.loss(zeros)?.frame == 0)
+      #expect(Killed.loss([UInt8](repeating: 0, count: 1 << 20)) == nil, "allocated, and never written")
+      for frames in 0...2 where killed.commits[1] > frames {
+        var short = Array(killed.log[..<(32 + frames * killed.frameBytes)])
+        short[3] ^= 1
+        #expect(Killed.loss(short) == nil, "too little to tell")
+      }
+    }
+  }
+
+  /// A header that is whole, and of an earlier round: the log's own frames are newer.
+  @Test func aHeaderOfAnEarlierRoundIsSeen() async throws {
+    try await withKilled(appends: 12) { killed in
+      for (salt, isSeen) in [(-1, true), (1, false)] {
+        var log = killed.log
+        let word = log[16..<20].reduce(UInt32(0)) { $0 << 8 | UInt32($1) } &+ UInt32(truncatingIfNeeded: salt)
+        for index in 0..<4 { log[16 + index] = UInt8(truncatingIfNeeded: word >> UInt32(24 - 8 * index)) }
+        var (first, second): (UInt32, UInt32) = (0, 0)
+        for offset in stride(from: 0, to: 24, by: 4) {
+          let part = log[offset..<offset + 4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+          let value = log[3] & 1 == 1 ? part : part.byteSwapped
+          if offset % 8 == 0 { first &+= value &+ second } else { second &+= value &+ first }
+        }
+        for index in 0..<4 {
+          log[24 + index] = UInt8(truncatingIfNeeded: first >> UInt32(24 - 8 * index))
+          log[28 + index] = UInt8(truncatingIfNeeded: second >> UInt32(24 - 8 * index))
+        }
+        #expect((Killed.loss(log)?.frame == 1) == isSeen, "the frames of an earlier round are what a crash leaves")
+      }
+    }
+  }
+
+  @Test(arguments: [0, 2]) func nothingIsWrittenOverADamagedLog(frame: Int) async throws {
     try await withKilled(appends: 10) { killed in
-      killed.damage(frame: 2, byte: 1000)
+      if frame == 0 { killed.log[17] ^= 1 } else { killed.damage(frame: frame, byte: 1000) }
+      let place = frame == 0 ? "the header" : "frame \(frame)"
       try killed.write()
       let path = killed.path
       let file = FileManager.default.contents(atPath: path)
       let error = await #expect(throws: OutboxError.self) { try await Outbox(at: path) }
-      #expect(error?.code == .damaged && error?.message.contains("behind frame 2") == true)
+      #expect(error?.code == .damaged && error?.message.contains("behind \(place)") == true)
       #expect(FileManager.default.contents(atPath: path + "-wal") == Data(killed.log))
       #expect(FileManager.default.contents(atPath: path) == file)
 
+      // As a command that only looks opens it.
+      var looking = OutboxConfiguration()
+      looking.createsFile = false
+      await #expect(throws: OutboxError.self) { try await Outbox(at: path, configuration: looking) }
+      #expect(FileManager.default.contents(atPath: path + "-wal") == Data(killed.log))
+
       let doctor = await Outbox.doctor(at: path)
-      #expect(doctor.findings.contains { $0.severity == .problem && $0.text.contains("frame 2 of the -wal") })
+      #expect(doctor.findings.contains { $0.severity == .problem && $0.text.contains("\(place) of the -wal") })
       #expect(FileManager.default.contents(atPath: path + "-wal") == Data(killed.log))
 
       let salvaged = try await Outbox.salvage(from: path, to: path + "-new")
-      #expect(salvaged.problems.contains { $0.contains("frame 2 of its log is damaged") })
+      #expect(salvaged.problems.contains { $0.contains("\(place) of its log is damaged") })
       #expect(FileManager.default.contents(atPath: path + "-wal") == Data(killed.log))
 
       var configuration = OutboxConfiguration()

@@ -147,6 +147,12 @@ import Testing
       await log.wait(for: "a commit waits for an erasure", "a commit failed")
       try erasing.execute("ROLLBACK")
       #expect(try await receipt.description == "clicks/2")
+      // One that left its mark when it was killed, and whose number is another's now.
+      try erasing.execute(SQL.replaceMeta, StoreRewriter.metaName, Int64(1))
+      try erasing.execute("BEGIN IMMEDIATE")
+      let other = await #expect(throws: OutboxError.self) { try await outbox.append("{}", to: "clicks") }
+      #expect(other?.code == .busy)
+      try erasing.execute("ROLLBACK")
       // One that is dead is waited for by nobody.
       try erasing.execute(SQL.replaceMeta, StoreRewriter.metaName, Int64(Int32.max))
       try erasing.execute("BEGIN IMMEDIATE")

@@ -234,10 +234,11 @@ private actor Doctor {
     if let loss = connection.logLoss() {
       report.add(
         .problem, .contents,
-        "frame \(loss.frame) of the -wal beside it is damaged: SQLite passes over it and over at least \(loss.commits) commits behind it, which were acknowledged",
+        "\(loss.place) of the -wal beside it is damaged: SQLite passes over it and over at least \(loss.commits) commits behind it, which were acknowledged",
         advice:
           "keep a copy of both files: nothing is appended to it meanwhile. Then `outbox doctor --salvage` makes a new one of what is before the damage"
       )
+      return
     }
     let what: String
     switch connection.logHead()?.fault {

@@ -39,7 +39,7 @@ struct Salvage {
     }
     if let loss = source.logLoss {
       report.problems.append(
-        "frame \(loss.frame) of its log is damaged: at least \(loss.commits) commits behind it cannot be read, and the addresses that were given in them are given again"
+        "\(loss.place) of its log is damaged: at least \(loss.commits) commits behind it cannot be read, and the addresses that were given in them are given again"
       )
     }
     // A backup that is not known as one would be sent again, and nobody would know.

@@ -32,6 +32,13 @@ struct KernelLock: Equatable, Sendable {
 }
 
 extension OutboxFile {
+  /// The process that holds the write lock of the log, byte 120 of the `-shm` file; nil where nobody does, or it cannot be
+  /// known.
+  func logWriter() -> Int? {
+    guard let inode = inode(beside: "-shm"), let locks = KernelLock.all() else { return nil }
+    return locks.first { $0.inode == inode && !$0.isShared && $0.bytes.contains(120) }?.process
+  }
+
   /// Processes that read the log now, by number.
   ///
   /// A reader of SQLite holds a lock on one of the bytes 124 to 127 of the `-shm` file, its read marks 1 to 4, while its

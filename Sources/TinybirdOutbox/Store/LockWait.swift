@@ -24,7 +24,12 @@ final class LockWait {
   private let paths: [String]
   private let patience: Duration
   private var lastWritten: [Written?] = []
-  private var lastChange = ContinuousClock.now
+  /// How long nobody has written, as far as we looked.
+  private var idle = Duration.zero
+  private var lastLook = ContinuousClock.now
+  /// A step counts for no more: whoever was frozen for a while (a laptop that slept, a container that was paused) has
+  /// waited for nobody, and neither had those who hold the lock a chance to go on.
+  private static let maximumStep = Duration.milliseconds(100)
 
   /// Watches the database at `path` and its log.
   init(path: String, patience: Duration) {
@@ -43,26 +48,29 @@ final class LockWait {
   /// `tries` counts from 0 in each wait.
   func step(_ tries: Int32) -> Bool {
     if tries == 0 { begin() }
-    guard !isOver else { return false }
+    guard !isOver() else { return false }
     sleepMicroseconds(tries < 10 ? 100 : 1000)
     return true
   }
 
   /// Begins a wait.
-  func begin() {
+  func begin(now: ContinuousClock.Instant = .now) {
     lastWritten = paths.map(Written.init)
-    lastChange = .now
+    idle = .zero
+    lastLook = now
   }
 
   /// Whether nobody has written for as long as our patience lasts.
-  var isOver: Bool {
+  func isOver(now: ContinuousClock.Instant = .now) -> Bool {
+    idle += min(now - lastLook, Self.maximumStep)
+    lastLook = now
     let written = paths.map(Written.init)
     guard written == lastWritten else {
       lastWritten = written
-      lastChange = .now
+      idle = .zero
       return false
     }
-    return .now >= lastChange + patience
+    return idle >= patience
   }
 
   /// When and how far a file was written.

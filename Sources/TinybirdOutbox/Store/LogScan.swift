@@ -7,20 +7,27 @@ internal import COutboxSQLite
 /// follow each other behind such a frame, in one unbroken chain of checksums, that was no power cut: the log was
 /// damaged, and what was acknowledged would be lost. The last two commits cannot be told from torn ones.
 ///
+/// The same holds for the log's header, which SQLite syncs before the first frame: where that cannot be read, or is of an
+/// earlier round than the first frame, SQLite passes over all of the log, and takes it away when it is closed.
+///
 /// For the bytes see *WAL File Format* in SQLite's description of its file format.
 struct LogScan {
   /// What SQLite would pass over.
   struct Loss: Equatable {
-    /// The first frame that cannot be read, from 1 on.
+    /// The first frame that cannot be read, from 1 on; 0 where the header cannot.
     var frame: Int
     /// Commits behind it, at least.
     var commits: Int
+
+    /// What is damaged, in words.
+    var place: String { frame == 0 ? "the header" : "frame \(frame)" }
   }
 
   private typealias Checksum = (UInt32, UInt32)
 
   private static let headerBytes = 32
   private static let frameHeaderBytes = 24
+  private static let pageSizes = (9...16).map { 1 << $0 }
 
   private let isBigEndian: Bool
   private let salts: (UInt32, UInt32)
@@ -29,19 +36,41 @@ struct LogScan {
   /// Reads so many bytes from an offset; nil where the log has no more.
   typealias Read = (_ offset: Int, _ count: Int) -> [UInt8]?
 
-  /// Nil where there is no log, or none that SQLite reads, or nothing of it is lost.
+  /// Nil where there is no log, or nothing of it is lost.
   static func loss(_ read: Read) -> Loss? {
-    guard let header = read(0, headerBytes), let scan = LogScan(header) else { return nil }
-    return scan.loss(after: header.checksum(24), read)
+    guard let header = read(0, headerBytes) else { return nil }
+    guard let scan = LogScan(header) else { return lossWithoutHeader(read) }
+    guard let first = scan.frame(1, read), scan.isForeign(first) else {
+      return scan.loss(after: header.checksum(24), read)
+    }
+    return scan.chainedCommits(read).map { Loss(frame: 1, commits: $0) }
+  }
+
+  /// Without the header nothing says how the frames are to be read, but that they follow each other.
+  private static func lossWithoutHeader(_ read: Read) -> Loss? {
+    for isBigEndian in [1.bigEndian == 1, 1.bigEndian != 1] {
+      for pageBytes in pageSizes {
+        let scan = LogScan(isBigEndian: isBigEndian, salts: (0, 0), pageBytes: pageBytes)
+        if let commits = scan.chainedCommits(read) { return Loss(frame: 0, commits: commits) }
+      }
+    }
+    return nil
+  }
+
+  private init(isBigEndian: Bool, salts: (UInt32, UInt32), pageBytes: Int) {
+    self.isBigEndian = isBigEndian
+    self.salts = salts
+    frameBytes = Self.frameHeaderBytes + pageBytes
   }
 
   private init?(_ header: [UInt8]) {
     let pageBytes = header.word(8) == 1 ? 65_536 : Int(header.word(8))
     guard header.word(0) & ~1 == 0x377F_0682, (512...65_536).contains(pageBytes) else { return nil }
-    isBigEndian = header.word(0) & 1 == 1
-    salts = (header.word(16), header.word(20))
-    frameBytes = Self.frameHeaderBytes + pageBytes
-    guard checksum(of: header[..<24], after: (0, 0)) == header.checksum(24) else { return nil }
+    self.init(
+      isBigEndian: header.word(0) & 1 == 1, salts: (header.word(16), header.word(20)), pageBytes: pageBytes)
+    guard header.word(4) == 3_007_000, checksum(of: header[..<24], after: (0, 0)) == header.checksum(24) else {
+      return nil
+    }
   }
 
   private func loss(after seed: Checksum, _ read: Read) -> Loss? {
@@ -49,7 +78,7 @@ struct LogScan {
     // What the frame before has, and what it should have: damage may have hit the page or its checksum.
     var expected: Checksum?
     var (firstBad, commits, inChain) = (nil as Int?, 0, 0)
-    while let frame = read(Self.headerBytes + number * frameBytes, frameBytes) {
+    while let frame = frame(number + 1, read) {
       number += 1
       let stored = frame.checksum(16)
       let hasSalts = frame.word(8) == salts.0 && frame.word(12) == salts.1
@@ -71,6 +100,34 @@ struct LogScan {
       before = stored
     }
     return firstBad.flatMap { commits > 1 ? Loss(frame: $0, commits: commits) : nil }
+  }
+
+  private func frame(_ number: Int, _ read: Read) -> [UInt8]? {
+    read(Self.headerBytes + (number - 1) * frameBytes, frameBytes)
+  }
+
+  /// Whether a frame is neither of this round of the log nor of an earlier one, of which a crash may have left it.
+  ///
+  /// Each round adds 1 to the first of the two salts.
+  private func isForeign(_ frame: [UInt8]) -> Bool {
+    let isOlder = (1...UInt32(UInt16.max)).contains(salts.0 &- frame.word(8))
+    return (frame.word(8), frame.word(12)) != salts && !isOlder
+  }
+
+  /// The most commits that follow each other, by their own salts and checksums; nil for less than two.
+  private func chainedCommits(_ read: Read) -> Int? {
+    var (number, commits, inChain) = (1, 0, 0)
+    guard var before = frame(1, read) else { return nil }
+    while let frame = frame(number + 1, read) {
+      number += 1
+      let goesOn =
+        frame[8..<16] == before[8..<16] && checksum(of: frame, after: before.checksum(16)) == frame.checksum(16)
+      // A page of zeros behind zeros goes on too, and says nothing.
+      inChain = goesOn && frame.word(0) != 0 ? inChain + (frame.word(4) != 0 ? 1 : 0) : 0
+      commits = max(commits, inChain)
+      before = frame
+    }
+    return commits > 1 ? commits : nil
   }
 
   /// Of the first eight bytes of a frame's header and of its page.

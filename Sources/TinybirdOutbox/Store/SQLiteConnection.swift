@@ -57,9 +57,10 @@ final class SQLiteConnection {
   /// state, and for whoever writes, until `isOver`.
   ///
   /// Without the write lock SQLite would checkpoint all the same, which is what corrupts logs before 3.51.3: so when the
-  /// time is over it is interrupted, before it copies a page.
-  func foldAndRestartLog(_ checkpoint: String, until isOver: @escaping () -> Bool) throws -> Folding {
-    let limit = FoldingLimit(handle: handle, isOver: isOver)
+  /// time is over it is interrupted, before it copies a page. So it is every moment, for it holds the write lock while it
+  /// waits for readers: others are to get their turn.
+  func foldAndRestartLog(_ checkpoint: String, until isOver: () -> Bool) throws -> Folding {
+    let limit = FoldingLimit(handle: handle)
     sqlite3_busy_handler(handle, FoldingLimit.handler, Unmanaged.passUnretained(limit).toOpaque())
     defer {
       waitForLocks()
@@ -67,19 +68,27 @@ final class SQLiteConnection {
     }
     do {
       // Where another process checkpoints too, SQLite does not wait: we do.
-      while try firstInteger(checkpoint) != 0 {
+      while try !foldAtOnce(checkpoint, limit) {
         guard !isOver() else { return try blocker() }
-        sleepMicroseconds(1000)
+        sleepMicroseconds(10_000)
       }
       return .done
-    } catch let error as SQLiteError where error.primaryCode == SQLITE_INTERRUPT {
-      return try blocker()
     } catch {
       if (try? execute("BEGIN IMMEDIATE")) != nil {
         forgetCopiedPages()
         try? execute("ROLLBACK")
       }
       throw error
+    }
+  }
+
+  /// Returns false where somebody kept it from that for a moment.
+  private func foldAtOnce(_ checkpoint: String, _ limit: FoldingLimit) throws -> Bool {
+    limit.end = .now + .milliseconds(20)
+    do {
+      return try firstInteger(checkpoint) == 0
+    } catch let error as SQLiteError where error.primaryCode == SQLITE_INTERRUPT {
+      return false
     }
   }
 
@@ -100,17 +109,14 @@ final class SQLiteConnection {
 
   private final class FoldingLimit {
     let handle: OpaquePointer
-    let isOver: () -> Bool
+    var end = ContinuousClock.now
 
-    init(handle: OpaquePointer, isOver: @escaping () -> Bool) {
-      self.handle = handle
-      self.isOver = isOver
-    }
+    init(handle: OpaquePointer) { self.handle = handle }
 
     static let handler: @convention(c) (UnsafeMutableRawPointer?, Int32) -> Int32 = { context, _ in
       guard let context else { return 0 }
       let limit = Unmanaged<FoldingLimit>.fromOpaque(context).takeUnretainedValue()
-      guard !limit.isOver() else {
+      guard .now < limit.end else {
         sqlite3_interrupt(limit.handle)
         return 0
       }

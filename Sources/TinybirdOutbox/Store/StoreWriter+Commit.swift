@@ -99,7 +99,7 @@ extension StoreWriter {
         return try connection.execute("BEGIN IMMEDIATE")
       } catch let error as SQLiteError where error.primaryCode == SQLITE_BUSY {
         guard let rewriter = try connection.firstInteger(SQL.selectMeta, StoreRewriter.metaName),
-          isProcessAlive(rewriter)
+          isProcessAlive(rewriter), file.logWriter().map({ $0 == rewriter }) ?? true
         else { throw error }
         logger.notice("a commit waits for an erasure", metadata: ["outbox.process": "\(rewriter)"])
       }

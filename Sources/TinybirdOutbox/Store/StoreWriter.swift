@@ -72,7 +72,10 @@ actor StoreWriter {
         presence = try Presence.share(file)
         try refuseDamagedLog($0, presence)
       },
-      foldOldLog: { [self] in if let presence { try foldOldLog($0, presence) } })
+      foldOldLog: { [self] in
+        self.presence = presence
+        try foldOldLog($0)
+      })
     let stored = try StoreOpening.readID(connection, file)
     outboxID = stored
     checkpointer = try Checkpointer(watching: connection, file: file, limits: gate.limits)
@@ -88,7 +91,7 @@ actor StoreWriter {
     guard presence?.isLogFolded != true, let loss = connection.logLoss() else { return }
     throw OutboxError(
       .damaged,
-      "the log of the outbox \(file.shownPath) is damaged: behind frame \(loss.frame) at least \(loss.commits) commits can no longer be read. Nothing was written; keep a copy of the file and of -wal, and run `outbox doctor`"
+      "the log of the outbox \(file.shownPath) is damaged: behind \(loss.place) at least \(loss.commits) commits can no longer be read. Nothing was written; keep a copy of the file and of -wal, and run `outbox doctor`"
     )
   }
 
@@ -108,15 +111,16 @@ actor StoreWriter {
   /// all are gone, the next opening has taken them for good, and a commit behind them would be lost with them in a power
   /// cut. So nothing is accepted until the log begins anew.
   func foldOldLog(_ connection: SQLiteConnection) throws {
-    if let presence { try foldOldLog(connection, presence) }
-  }
-
-  private func foldOldLog(_ connection: SQLiteConnection, _ presence: Presence) throws {
-    guard !presence.isLogFolded else { return }
+    guard let presence else { return }
     let wait = connection.lockWait
     wait.begin()
+    try foldOldLog(connection, presence, until: { wait.isOver() })
+  }
+
+  private func foldOldLog(_ connection: SQLiteConnection, _ presence: Presence, until isOver: () -> Bool) throws {
+    guard !presence.isLogFolded else { return }
     let folding = try connection.foldAndRestartLog(
-      SQL.checkpointAndRestart, until: { presence.isLogFolded || wait.isOver })
+      SQL.checkpointAndRestart, until: { presence.isLogFolded || isOver() })
     // Another process may have done it meanwhile.
     guard !presence.isLogFolded else { return }
     switch folding {
@@ -136,9 +140,10 @@ actor StoreWriter {
 
   /// The same before a long reading of our own, which would keep the first commit of another process from it.
   func prepareForLongReading() {
-    guard let connection else { return }
+    guard let connection, let presence else { return }
     // Where it cannot be done now, the first commit says why.
-    try? foldOldLog(connection)
+    let end = ContinuousClock.now + .seconds(1)
+    try? foldOldLog(connection, presence, until: { .now >= end })
   }
 
   /// Folds the log into the database where it has grown enough, and at once behind a large append.
