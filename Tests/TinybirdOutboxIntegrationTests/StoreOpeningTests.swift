@@ -31,7 +31,22 @@ import Testing
 
   #if os(Linux)
     /// The name of a new file must be as durable as what is in it.
-    @Test func aNameThatIsNotDurableIsAnError() async throws {
+    /// The name of the file fits, and those beside it would not.
+  @Test func aNameThatIsTooLongIsRefusedBeforeAnythingIsMade() async throws {
+    try await withTemporaryDirectory { directory in
+      for length in [248, 255] {
+        let path = directory + "/" + String(repeating: "n", count: length)
+        let error = await #expect(throws: OutboxError.self) { try await Outbox(at: path) }
+        #expect(error?.code == .notWritable && error?.message.contains("may have 247 bytes") == true)
+      }
+      #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)
+      let longest = try await Outbox(at: directory + "/" + String(repeating: "n", count: 247))
+      try await longest.append("{}", to: "clicks")
+      await longest.close()
+    }
+  }
+
+  @Test func aNameThatIsNotDurableIsAnError() async throws {
       try await withTemporaryDirectory { directory in
         let attributes = try FileManager.default.attributesOfItem(atPath: directory)
         let inode = try #require((attributes[.systemFileNumber] as? NSNumber)?.uint64Value)

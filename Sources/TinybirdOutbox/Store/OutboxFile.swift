@@ -129,9 +129,25 @@ struct OutboxFile: Sendable {
     "the disk of \(directory) takes no more files (it has no free inode), and SQLite needs -wal and -shm beside it; delete some files and it works again"
   }
 
+  /// What is added to the name of the file for those beside it; `-reserve` is the longest.
+  private static let longestSuffix = 8
+
+  /// SQLite would make the file, and then say that it cannot open it.
+  private func checkName() throws(OutboxError) {
+    // PATH_MAX counts the byte behind the end.
+    let most = min(Int(NAME_MAX) - Self.longestSuffix, Int(PATH_MAX) - 1 - Self.longestSuffix - directory.utf8.count - 1)
+    guard Self.name(of: path).utf8.count <= most else {
+      throw OutboxError(
+        .notWritable,
+        "cannot open the outbox \(shownPath): its name is too long; with what is added to it for the files beside it, it may have \(max(0, most)) bytes here"
+      )
+    }
+  }
+
   /// Makes sure that a file is there; one that is made has mode 0600.
   func prepare(create: Bool) throws(OutboxError) {
     try checkDirectory()
+    try checkName()
     var status = stat()
     if stat(path, &status) == 0 {
       guard status.st_mode & S_IFMT == S_IFREG else {
