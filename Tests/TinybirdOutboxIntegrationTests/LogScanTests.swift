@@ -154,6 +154,10 @@ import Testing
       let salvaged = try await Outbox.salvage(from: path, to: path + "-new")
       #expect(salvaged.problems.contains { $0.contains("\(place) of its log is damaged") })
       #expect(FileManager.default.contents(atPath: path + "-wal") == Data(killed.log))
+      let saved = try await Outbox(at: path + "-new")
+      #expect(try await saved.status().pendingEvents == 10, "a mended copy of the log has them all")
+      try await expectSound(saved)
+      await saved.close()
 
       var configuration = OutboxConfiguration()
       configuration.setsAsideUnreadableFile = true

@@ -236,7 +236,7 @@ private actor Doctor {
         .problem, .contents,
         "\(loss.place) of the -wal beside it is damaged: SQLite passes over it and over at least \(loss.commits) commits behind it, which were acknowledged",
         advice:
-          "keep a copy of both files: nothing is appended to it meanwhile. Then `outbox doctor --salvage` makes a new one of what is before the damage"
+          "keep a copy of both files: nothing is appended to it meanwhile. Then `outbox doctor --salvage` makes a new one of what can be read, also behind the damage"
       )
       return
     }

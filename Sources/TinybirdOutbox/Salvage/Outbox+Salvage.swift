@@ -131,8 +131,10 @@ private actor SalvageWorker {
       return try await fill(target, id, from: rebuilt, progress)
     }
     let report = try await fill(target, id, from: source, progress)
-    guard !report.isWhole, try withOutboxErrors({ try source.isSchemaDoubtful }),
-      let rebuilt = try withOutboxErrors({ try SalvageSource.open(file, rebuild: rebuild) })
+    guard !report.isWhole, try withOutboxErrors({ try source.mayCopyShowMore }),
+      let rebuilt = try withOutboxErrors({
+        try SalvageSource.open(file, rebuild: rebuild, isSchemaDoubtful: source.isSchemaDoubtful)
+      })
     else { return report }
     let other = try await fill(target, id, from: rebuilt, progress)
     return other.savesMore(than: report) ? other : try await fill(target, id, from: source, progress)

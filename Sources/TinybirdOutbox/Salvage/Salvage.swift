@@ -39,7 +39,9 @@ struct Salvage {
     }
     if let loss = source.logLoss {
       report.problems.append(
-        "\(loss.place) of its log is damaged: at least \(loss.commits) commits behind it cannot be read, and the addresses that were given in them are given again"
+        loss.isMended
+          ? "\(loss.place) of its log is damaged: the commits behind it were read from a mended copy, up to the last two, which may be gone with the addresses that were given in them"
+          : "\(loss.place) of its log is damaged: at least \(loss.commits) commits behind it cannot be read, and the addresses that were given in them are given again"
       )
     }
     // A backup that is not known as one would be sent again, and nobody would know.

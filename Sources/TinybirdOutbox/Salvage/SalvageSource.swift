@@ -14,7 +14,7 @@ struct SalvageSource {
   let backedUpAt: Int64?
   /// Whether nothing tells that: neither a mark, nor its absence.
   let isMetaLost: Bool
-  /// Whether a copy is read whose schema is a new one.
+  /// Whether a copy is read whose schema is a new one, because its own was damaged.
   let isRebuilt: Bool
 
   /// How many leaps a stretch that cannot be read is probed with.
@@ -35,11 +35,13 @@ struct SalvageSource {
     }
   }
 
-  /// Begins to read a copy with a new schema; nil where nothing of an outbox is found in it.
-  static func open(_ file: OutboxFile, rebuild: SchemaRebuild) throws -> SalvageSource? {
+  /// Begins to read a copy with a new schema and a mended log; nil where nothing of an outbox is found in it.
+  static func open(
+    _ file: OutboxFile, rebuild: SchemaRebuild, isSchemaDoubtful: Bool = true
+  ) throws -> SalvageSource? {
     let logLoss = try rebuild.run(file)
     do {
-      let source = try SalvageSource(rebuild.copy, isRebuilt: true, logLoss: logLoss)
+      let source = try SalvageSource(rebuild.copy, isRebuilt: isSchemaDoubtful, logLoss: logLoss)
       return source.outboxID == nil ? nil : source
     } catch let error as OutboxError where error.code == .newerFormat {
       throw error
@@ -48,14 +50,16 @@ struct SalvageSource {
     }
   }
 
-  /// Whether a copy with a new schema may show more.
+  /// Whether a copy with a new schema, or a mended log, may show more.
   ///
   /// In an app's own database it cannot: there the tables lie anywhere.
+  var mayCopyShowMore: Bool {
+    get throws { try Self.isOwnFile(connection) && (logLoss != nil || isSchemaDoubtful) }
+  }
+
+  /// Whether header or schema are not as this library has written them.
   var isSchemaDoubtful: Bool {
-    get throws {
-      guard try Self.isOwnFile(connection) else { return false }
-      return try !SchemaLayout.isKnown(connection) || !SchemaRebuild.isHeaderKnown(connection)
-    }
+    get throws { try !SchemaLayout.isKnown(connection) || !SchemaRebuild.isHeaderKnown(connection) }
   }
 
   private init(_ file: OutboxFile, isRebuilt: Bool = false, logLoss: LogScan.Loss? = nil) throws {

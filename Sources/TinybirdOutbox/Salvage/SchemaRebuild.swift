@@ -1,6 +1,7 @@
 internal import COutboxSQLite
 
-/// Copies a damaged outbox whose first pages do not tell where its tables are, and gives the copy pages that do.
+/// Copies a damaged outbox whose first pages do not tell where its tables are, or whose log SQLite does not read, and gives
+/// the copy pages that do, and a log that it reads.
 ///
 /// Whether each table is where a ``SchemaLayout`` says is for the rows to show: a chunk carries the outbox's id and a
 /// checksum.
@@ -23,20 +24,22 @@ struct SchemaRebuild {
     guard let presence = try Presence.alone(file) else {
       throw OutboxError(
         .conflict,
-        "the first pages of \(file.shownPath) are damaged, so that it has to be copied, and a program has it open: end that first"
+        "the first pages of \(file.shownPath), or its log, are damaged, so that it has to be copied, and a program has it open: end that first"
       )
     }
-    try withExtendedLifetime(presence) {
+    let loss = try withExtendedLifetime(presence) {
       try copyBytes(of: file, to: copy)
-      guard file.logBytes > 0 else { return }
+      guard file.logBytes > 0 else { return nil as LogScan.Loss? }
       let log = try OutboxFile(path: file.path + "-wal", sqliteVFS: file.sqliteVFS)
-      try copyBytes(of: log, to: try OutboxFile(path: copy.path + "-wal"))
+      let copiedLog = try OutboxFile(path: copy.path + "-wal")
+      try copyBytes(of: log, to: copiedLog)
+      return try mendLog(RawFile(copiedLog))
     }
     // The log may hold pages of a later schema, and is folded into the copy first; that needs a page 1 too.
     let layouts = try SchemaLayout.all()
     let pageBytes = layouts[0].pageBytes
     try writeFirstPage(pageBytes)
-    let loss = try foldLog()
+    try foldLog()
     try writeFirstPage(pageBytes)
     let pages = try RawFile(copy)
     let fits = layouts.map { layout in layout.trees.count { $0.isTable == Self.isTable($0, in: pages, pageBytes) } }
@@ -70,12 +73,20 @@ struct SchemaRebuild {
     }
   }
 
-  private func foldLog() throws -> LogScan.Loss? {
+  /// Returns what SQLite would have passed over.
+  private func mendLog(_ log: RawFile) throws -> LogScan.Loss? {
+    let size = try log.size()
+    let read: LogScan.Read = { offset, count in offset + count <= size ? log.readable(offset..<offset + count) : nil }
+    guard var loss = LogScan.loss(read) else { return nil }
+    try LogScan.mend(read) { try log.write($0, at: $1) }
+    loss.isMended = true
+    return loss
+  }
+
+  private func foldLog() throws {
     let connection = try SQLiteConnection(path: copy.path)
     _ = try connection.firstInteger("PRAGMA schema_version")
-    let loss = connection.logLoss()
     try connection.foldLog()
-    return loss
   }
 
   // MARK: The first page

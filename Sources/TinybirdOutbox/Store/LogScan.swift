@@ -18,6 +18,8 @@ struct LogScan {
     var frame: Int
     /// Commits behind it, at least.
     var commits: Int
+    /// Whether they were read all the same, from a copy: see ``LogScan/mend(_:write:)``.
+    var isMended = false
 
     /// What is damaged, in words.
     var place: String { frame == 0 ? "the header" : "frame \(frame)" }
@@ -43,18 +45,72 @@ struct LogScan {
     guard let first = scan.frame(1, read), scan.isForeign(first) else {
       return scan.loss(after: header.checksum(24), read)
     }
-    return scan.chainedCommits(read).map { Loss(frame: 1, commits: $0) }
+    return scan.longestChain(read).map { Loss(frame: 1, commits: $0.commits) }
+  }
+
+  private static func lossWithoutHeader(_ read: Read) -> Loss? {
+    withoutHeader(read).map { Loss(frame: 0, commits: $0.commits) }
   }
 
   /// Without the header nothing says how the frames are to be read, but that they follow each other.
-  private static func lossWithoutHeader(_ read: Read) -> Loss? {
+  private static func withoutHeader(_ read: Read) -> (scan: LogScan, commits: Int)? {
     for isBigEndian in [1.bigEndian == 1, 1.bigEndian != 1] {
       for pageBytes in pageSizes {
         let scan = LogScan(isBigEndian: isBigEndian, salts: (0, 0), pageBytes: pageBytes)
-        if let commits = scan.chainedCommits(read) { return Loss(frame: 0, commits: commits) }
+        guard let chain = scan.longestChain(read) else { continue }
+        return (LogScan(isBigEndian: isBigEndian, salts: chain.salts, pageBytes: pageBytes), chain.commits)
       }
     }
     return nil
+  }
+
+  /// Makes of a log with damage one that SQLite reads to its end: for a copy that is salvaged.
+  ///
+  /// Every frame of the round is kept up to the last commit that is whole in itself, also the damaged one: what is in its
+  /// page is for its chunk's checksum to tell. Those whose page number is gone are left out.
+  static func mend(_ read: Read, write: (_ bytes: [UInt8], _ offset: Int) throws -> Void) rethrows {
+    guard let header = read(0, headerBytes) else { return }
+    var scan = LogScan(header)
+    if let known = scan, let first = known.frame(1, read), known.isForeign(first) {
+      scan = known.longestChain(read).map {
+        LogScan(isBigEndian: known.isBigEndian, salts: $0.salts, pageBytes: known.frameBytes - frameHeaderBytes)
+      }
+    }
+    guard let scan = scan ?? withoutHeader(read)?.scan else { return }
+    try scan.rewrite(read, write)
+  }
+
+  private func rewrite(_ read: Read, _ write: ([UInt8], Int) throws -> Void) rethrows {
+    let last = lastCommit(read)
+    guard last > 0 else { return }
+    let pageBytes = frameBytes - Self.frameHeaderBytes
+    var header = [0x377F_0682 | (isBigEndian ? 1 : 0), 3_007_000, pageBytes == 65_536 ? 1 : UInt32(pageBytes), 0].bytes
+    header += [salts.0, salts.1].bytes
+    var before = checksum(of: header[...], after: (0, 0))
+    try write(header + [before.0, before.1].bytes, 0)
+    var count = 0
+    for number in 1...last {
+      guard let frame = frame(number, read), frame.word(0) != 0 else { continue }
+      before = checksum(of: frame, after: before)
+      let start = Array(frame[..<8]) + [salts.0, salts.1, before.0, before.1].bytes
+      try write(start + frame[Self.frameHeaderBytes...], Self.headerBytes + count * frameBytes)
+      count += 1
+    }
+    // Nothing goes on behind it.
+    let end = Self.headerBytes + count * frameBytes
+    if read(end, Self.frameHeaderBytes) != nil { try write([UInt8](repeating: 0, count: Self.frameHeaderBytes), end) }
+  }
+
+  /// The last frame that ends a commit and follows the one before it; 0 for none.
+  private func lastCommit(_ read: Read) -> Int {
+    var (number, last) = (1, 0)
+    guard var before = frame(1, read) else { return 0 }
+    while let frame = frame(number + 1, read) {
+      number += 1
+      if follows(frame, before), (frame.word(8), frame.word(12)) == salts, frame.word(4) != 0 { last = number }
+      before = frame
+    }
+    return last
   }
 
   private init(isBigEndian: Bool, salts: (UInt32, UInt32), pageBytes: Int) {
@@ -115,19 +171,23 @@ struct LogScan {
   }
 
   /// The most commits that follow each other, by their own salts and checksums; nil for less than two.
-  private func chainedCommits(_ read: Read) -> Int? {
-    var (number, commits, inChain) = (1, 0, 0)
+  private func longestChain(_ read: Read) -> (commits: Int, salts: (UInt32, UInt32))? {
+    var (number, inChain) = (1, 0)
+    var longest = (commits: 1, salts: salts)
     guard var before = frame(1, read) else { return nil }
     while let frame = frame(number + 1, read) {
       number += 1
-      let goesOn =
-        frame[8..<16] == before[8..<16] && checksum(of: frame, after: before.checksum(16)) == frame.checksum(16)
-      // A page of zeros behind zeros goes on too, and says nothing.
-      inChain = goesOn && frame.word(0) != 0 ? inChain + (frame.word(4) != 0 ? 1 : 0) : 0
-      commits = max(commits, inChain)
+      inChain = follows(frame, before) ? inChain + (frame.word(4) != 0 ? 1 : 0) : 0
+      if inChain > longest.commits { longest = (inChain, (frame.word(8), frame.word(12))) }
       before = frame
     }
-    return commits > 1 ? commits : nil
+    return longest.commits > 1 ? longest : nil
+  }
+
+  private func follows(_ frame: [UInt8], _ before: [UInt8]) -> Bool {
+    // A page of zeros behind zeros follows too, and says nothing.
+    frame.word(0) != 0 && frame[8..<16] == before[8..<16]
+      && checksum(of: frame, after: before.checksum(16)) == frame.checksum(16)
   }
 
   /// Of the first eight bytes of a frame's header and of its page.
@@ -155,6 +215,12 @@ extension [UInt8] {
   }
 
   fileprivate func checksum(_ offset: Int) -> (UInt32, UInt32) { (word(offset), word(offset + 4)) }
+}
+
+extension [UInt32] {
+  fileprivate var bytes: [UInt8] {
+    flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (24 - 8 * $0)) } }
+  }
 }
 
 extension SQLiteConnection {

@@ -135,7 +135,8 @@ struct OutboxFile: Sendable {
   /// SQLite would make the file, and then say that it cannot open it.
   private func checkName() throws(OutboxError) {
     // PATH_MAX counts the byte behind the end.
-    let most = min(Int(NAME_MAX) - Self.longestSuffix, Int(PATH_MAX) - 1 - Self.longestSuffix - directory.utf8.count - 1)
+    let most = min(
+      Int(NAME_MAX) - Self.longestSuffix, Int(PATH_MAX) - 1 - Self.longestSuffix - directory.utf8.count - 1)
     guard Self.name(of: path).utf8.count <= most else {
       throw OutboxError(
         .notWritable,
