@@ -124,18 +124,22 @@ import Testing
     var pacer = RatePacer(limits: RateLimits(requestsPerSecond: 100))
     let numbers = (0..<5).map { _ in pacer.charge(byteCount: 1, now: .zero) }
     // Three of the five were started after that one.
-    pacer.note(remaining: 4, until: .seconds(2), answerTo: numbers[1])
+    pacer.note(remaining: 4, until: .seconds(2), answerTo: numbers[1], now: .zero)
     #expect(pacer.nextStart(byteCount: 1, now: .zero) == nil)
     pacer.charge(byteCount: 1, now: .zero)
     #expect(pacer.nextStart(byteCount: 1, now: .zero) == .seconds(2))
     // An older answer that comes later changes nothing, a newer one does.
-    pacer.note(remaining: 9, until: .seconds(2), answerTo: numbers[0])
+    pacer.note(remaining: 9, until: .seconds(2), answerTo: numbers[0], now: .seconds(1))
     #expect(pacer.nextStart(byteCount: 1, now: .seconds(1)) == .seconds(2))
-    pacer.note(remaining: 9, until: .seconds(2), answerTo: numbers[4])
+    pacer.note(remaining: 9, until: .seconds(2), answerTo: numbers[4], now: .seconds(1))
     #expect(pacer.nextStart(byteCount: 1, now: .seconds(1)) == nil)
-    pacer.note(remaining: 0, until: .seconds(2), answerTo: pacer.charge(byteCount: 1, now: .seconds(1)))
+    let last = pacer.charge(byteCount: 1, now: .seconds(1))
+    pacer.note(remaining: 0, until: .seconds(2), answerTo: last, now: .seconds(1))
     #expect(pacer.nextStart(byteCount: 1, now: .seconds(1)) == .seconds(2))
-    #expect(pacer.nextStart(byteCount: 1, now: .seconds(2)) == nil)
+    // Its window is over, and an older request is answered in the next.
+    pacer.note(remaining: 0, until: .seconds(4), answerTo: numbers[2], now: .seconds(3))
+    #expect(pacer.nextStart(byteCount: 1, now: .seconds(3)) == .seconds(4))
+    #expect(pacer.nextStart(byteCount: 1, now: .seconds(4)) == nil)
   }
 
   // MARK: After an outage

@@ -309,7 +309,8 @@ extension LaneStateMachine {
   mutating func note(_ limit: RateLimitLeft, answerTo id: Batch.ID, now: LaneTime) {
     guard let number = queue.startNumber(id) else { return }
     pacer.note(
-      remaining: limit.requests, until: now + min(limit.reset, settings.retryPolicy.maximumDelay), answerTo: number)
+      remaining: limit.requests, until: now + min(limit.reset, settings.retryPolicy.maximumDelay), answerTo: number,
+      now: now)
   }
 
   /// Turns a verdict on a batch that is under way into what the ledger is to record.

@@ -105,7 +105,9 @@ struct RatePacer {
   /// An answer to the request of that number said how many more may start until the service's window ends.
   ///
   /// Those that were started since are among them.
-  mutating func note(remaining: Int, until moment: LaneTime, answerTo number: Int) {
+  mutating func note(remaining: Int, until moment: LaneTime, answerTo number: Int, now: LaneTime) {
+    // What was said of a window that is over says nothing of the next.
+    update(now: now)
     // Answers may overtake one another.
     if let allowance, allowance.answered > number { return }
     allowance = (number, number + remaining, moment)

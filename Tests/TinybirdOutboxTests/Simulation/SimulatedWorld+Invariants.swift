@@ -154,7 +154,7 @@ extension SimulatedWorld {
 
   /// What an answer may do to rows, told from the table anew.
   func checkVerdict(
-    _ settlement: Settlement, _ outcome: Outcome, _ request: SimulatedRequest, rows: Int, wasHeld: Bool
+    _ settlement: Settlement, _ outcome: Outcome, _ request: SimulatedRequest, rows: Int, _ hold: HoldKind?
   ) {
     let status = outcome.status
     let isSingle = request.batch.eventCount == 1
@@ -169,12 +169,12 @@ extension SimulatedWorld {
       case (.dead(.isolated), _): isFailureOnDemand && isSingle
       case (.dead(.attemptsExhausted), _): mayExhaust(outcome, override, request.batch, settlement)
       case (.pending, _) where mustExhaust(outcome, override, request.batch, settlement): false
-      case (let change, let override?): isAs(override, change, isSingle: isSingle, wasHeld: wasHeld)
+      case (let change, let override?): isAs(override, change, isSingle: isSingle, hold)
       case (.delivered, nil): status == 200 && rows == request.sequences.count
       case (.split, nil): (status == 400 || status == 413) && !isSingle
-      case (.dead(let reason), nil): mayBury(reason, status, isSingle: isSingle, wasHeld: wasHeld)
+      case (.dead(let reason), nil): mayBury(reason, status, isSingle: isSingle, hold)
       // The twentieth in a row holds the lane.
-      case (.pending, nil): status != 422 && (status != 413 || settlement.lane != .none || wasHeld)
+      case (.pending, nil): status != 422 && (status != 413 || settlement.lane != .none || hold != nil)
       }
     require(settlement.batch == request.batch.id, "the answer to \(request.batch.id) settles \(settlement.batch)")
     require(isAllowed, "\(settlement.change) of batch \(request.batch.id), after \(outcome)")
@@ -190,13 +190,13 @@ extension SimulatedWorld {
   }
 
   /// The application's own word on a status.
-  private func isAs(_ override: StatusVerdict, _ change: BatchChange, isSingle: Bool, wasHeld: Bool) -> Bool {
+  private func isAs(_ override: StatusVerdict, _ change: BatchChange, isSingle: Bool, _ hold: HoldKind?) -> Bool {
     switch override {
     case .delivered: if case .delivered = change { true } else { false }
     case .retry, .hold: if case .pending = change { true } else { false }
     case .isolate: change == (isSingle ? .dead(.refused) : .split)
     case .deadLetter: change == .dead(.refused)
-    case .deadLetterAndHold: change == .dead(.requestRefused) || wasHeld
+    case .deadLetterAndHold: change == .dead(.requestRefused) || hold != nil
     }
   }
 
@@ -225,13 +225,14 @@ extension SimulatedWorld {
     }
   }
 
-  private func mayBury(_ reason: DeadReason, _ status: Int?, isSingle: Bool, wasHeld: Bool) -> Bool {
+  private func mayBury(_ reason: DeadReason, _ status: Int?, isSingle: Bool, _ hold: HoldKind?) -> Bool {
     switch (status, reason) {
-    case (400, .refused), (413, .tooLarge): isSingle
+    // Where every event is refused, none is to blame.
+    case (400, .refused), (413, .tooLarge): isSingle && hold != .everyEventRefused
     case (422, .partlyInserted): true
     case (401, .requestRefused), (402, .requestRefused), (403, .requestRefused), (404, .requestRefused),
       (418, .requestRefused):
-      !wasHeld
+      hold == nil
     default: false
     }
   }

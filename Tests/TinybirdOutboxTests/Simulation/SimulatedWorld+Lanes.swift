@@ -219,7 +219,7 @@ extension SimulatedWorld {
     if case .dead(let reason) = settlement.change { count("dead: \(reason.rawValue)") }
     if request.batch.isolation == .refusedInPart { count("refused in part") }
     if let outcome {
-      checkVerdict(settlement, outcome, request, rows: rows, wasHeld: lane.watch.hold != nil)
+      checkVerdict(settlement, outcome, request, rows: rows, lane.watch.hold)
     } else {
       require(settlement.change == .dead(.expired), "\(settlement.change) of a batch that has waited too long")
     }
