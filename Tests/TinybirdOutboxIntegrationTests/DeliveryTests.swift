@@ -132,6 +132,30 @@ import Testing
   }
 
   /// The service takes fewer requests than we would send, and says so with each answer: none is refused.
+  /// One data source has bodies under way up to the bound, and none of them is answered.
+  @Test(.timeLimit(.minutes(1))) func aSlowDataSourceDoesNotSlowTheOthers() async throws {
+    try await withDelivery({
+      $0.delivery?.compresses = false
+      $0.delivery?.maximumBatchBytes = 1_000
+      $0.delivery?.maximumBodyBytes = 2_000
+    }) { outbox, emulator in
+      emulator.faults = [FaultRule(when: FaultCondition(dataSource: "slow"), delay: .untilReleased(at: .beforeCommit))]
+      for number in 1...5 {
+        try await outbox.append("{\"n\":\(number),\"pad\":\"\(String(repeating: "x", count: 900))\"}", to: "slow")
+      }
+      let running = Task { try await outbox.run() }
+      try await emulator.waitForHeldRequests(count: 3)
+      for number in 1...3 {
+        try await outbox.append(event(number), to: "fast")
+        try await waitUntil(outbox) { $0.dataSources.first { $0.dataSource == "fast" }?.deliveredEvents == number }
+      }
+      #expect(try await emulator.requests().filter { $0.dataSource == "slow" }.count == 3, "the bound holds for one")
+      running.cancel()
+      try? await running.value
+      #expect(try await emulator.requests().filter { $0.dataSource == "slow" }.count == 3, "none is sent at the end")
+    }
+  }
+
   @Test func whatTheServiceHasLeftIsKeptTo() async throws {
     var emulator = EventsAPIEmulator.Configuration()
     emulator.limits.requestsPerSecond = 3

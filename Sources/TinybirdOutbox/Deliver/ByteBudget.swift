@@ -1,58 +1,63 @@
-internal import DequeModule
 internal import Synchronization
 
-/// A bound on the bytes that many tasks hold together.
+/// A bound on the bytes of request bodies that all lanes hold together.
 ///
-/// First come, first served.
+/// A lane that holds none always has room for one request, so that lanes do not wait for each other: what is held may
+/// exceed the bound by one batch a lane.
 final class ByteBudget: Sendable {
-  private struct Waiter {
-    let byteCount: Int
-    let continuation: CheckedContinuation<Void, Never>
-  }
+  typealias LaneID = Int64
 
   private struct State {
     var free: Int
-    var waiters = Deque<Waiter>()
+    /// Requests that hold a part, by lane.
+    var requests: [LaneID: Int] = [:]
+    var waiting: [Wakeup] = []
   }
 
-  private let capacity: Int
   private let state: Mutex<State>
 
   init(capacity: Int) {
-    self.capacity = capacity
     state = Mutex(State(free: capacity))
   }
 
-  /// Waits for room and returns what was taken: what is larger than the whole budget gets all of it.
-  ///
-  /// Give it back with ``release(_:)``. It does not end early when the task is cancelled: who holds a part always gives
-  /// it back.
-  func acquire(_ byteCount: Int) async -> Int {
-    let wanted = min(byteCount, capacity)
-    await withCheckedContinuation { continuation in
-      let isGranted = state.withLock { state in
-        guard state.waiters.isEmpty, state.free >= wanted else {
-          state.waiters.append(Waiter(byteCount: wanted, continuation: continuation))
-          return false
-        }
-        state.free -= wanted
-        return true
-      }
-      if isGranted { continuation.resume() }
+  /// Whether a lane may start a request now; if not, `wakeup` is signalled when it may.
+  func hasRoom(for lane: LaneID, orWake wakeup: Wakeup) -> Bool {
+    state.withLock { state in
+      if state.free > 0 || state.requests[lane] == nil { return true }
+      state.waiting.append(wakeup)
+      return false
     }
-    return wanted
   }
 
-  func release(_ byteCount: Int) {
-    let granted = state.withLock { state in
-      state.free += byteCount
-      var granted: [Waiter] = []
-      while let first = state.waiters.first, state.free >= first.byteCount {
-        state.free -= first.byteCount
-        granted.append(state.waiters.removeFirst())
-      }
-      return granted
+  /// A request of the lane holds so many bytes; give them back with ``release(_:for:)``.
+  func take(_ byteCount: Int, for lane: LaneID) {
+    state.withLock { state in
+      state.free -= byteCount
+      state.requests[lane, default: 0] += 1
     }
-    for waiter in granted { waiter.continuation.resume() }
+  }
+
+  /// A request holds `byteCount` bytes in place of `before`.
+  func resize(from before: Int, to byteCount: Int) {
+    wake { $0.free += before - byteCount }
+  }
+
+  /// A request of the lane has ended.
+  func release(_ byteCount: Int, for lane: LaneID) {
+    wake { state in
+      state.free += byteCount
+      let left = (state.requests[lane] ?? 0) - 1
+      state.requests[lane] = left > 0 ? left : nil
+    }
+  }
+
+  private func wake(_ change: (inout State) -> Void) {
+    let woken = state.withLock { state in
+      change(&state)
+      guard state.free > 0 else { return [] as [Wakeup] }
+      defer { state.waiting = [] }
+      return state.waiting
+    }
+    for wakeup in woken { wakeup.signal() }
   }
 }

@@ -66,12 +66,16 @@ actor Lane {
     await withDiscardingTaskGroup { sends in
       while !Task.isCancelled {
         if dependencies.stopping.isSet { machine.stop() }
-        switch machine.next(now: dependencies.now) {
+        // Before the lane is asked: what it decides is to happen at once, for a hold, a pause or the end may come.
+        let hasRoom = dependencies.budget.hasRoom(for: id, orWake: wakeup)
+        switch hasRoom ? machine.next(now: dependencies.now) : .wait(until: nil) {
         case .send(let batch):
           guard await markSending(batch) else { continue }
+          dependencies.budget.take(batch.byteCount, for: id)
           sends.addTask { await self.attempt(batch) }
         case .form(let limits):
           guard let batch = await form(limits) else { continue }
+          dependencies.budget.take(batch.byteCount, for: id)
           sends.addTask { await self.attempt(batch) }
         case .wait(let until):
           dependencies.didChange()
@@ -203,6 +207,8 @@ actor Lane {
   }
 
   private func attempt(_ batch: Batch) async {
+    var held = batch.byteCount
+    defer { dependencies.budget.release(held, for: id) }
     guard !isExpired(batch) else {
       // It counts as no attempt, and the log of requests says that none was made.
       let verdict = Verdict.expired
@@ -212,14 +218,14 @@ actor Lane {
       wakeup.signal()
       return
     }
-    let held = await dependencies.budget.acquire(batch.byteCount)
-    defer { dependencies.budget.release(held) }
     let startedAt = WallTime.now
     let begin = ContinuousClock.now
     do {
       let body = try await BatchBody(
         reader: dependencies.reader, compressionLevel: dependencies.compressionLevel
       ).make(batch, of: id)
+      dependencies.budget.resize(from: held, to: body.readableBytes)
+      held = body.readableBytes
       let (outcome, token) = await send(body)
       await settle(
         batch, outcome, token, sentBytes: body.readableBytes, startedAt: startedAt, latency: begin.duration(to: .now))
@@ -377,6 +383,19 @@ actor Lane {
   // MARK: Telling
 
   private func report(_ settlement: Settlement, status: Int?, _ batch: Batch) {
+    if case .delivered(let counts) = settlement.change, let warning = counts.warning(sent: batch.eventCount) {
+      dependencies.logger.warning(
+        "a delivered batch is to be looked at; see `outbox status`, then `outbox acknowledge`",
+        metadata: metadata([
+          "outbox.warning": "\(warning.rawValue)", "outbox.quarantined": "\(counts.quarantined ?? 0)",
+          "outbox.batch": "\(batch.id)",
+        ]))
+    }
+    if case .backOff(let failures, _) = settlement.lane, failures == dependencies.settings.retryPolicy.burstAttempts {
+      dependencies.logger.warning(
+        "the service does not take events; it is probed until it is back",
+        metadata: metadata(["outbox.status": "\(status ?? 0)", "outbox.batch": "\(batch.id)"]))
+    }
     guard case .hold(let kind, _) = settlement.lane else { return }
     dependencies.logger.warning(
       "delivery of a data source is held; see `outbox status`, then `outbox resume`",

@@ -35,22 +35,15 @@ struct LaneQueue: Equatable {
   ///
   /// Of a bisection one part is under way at a time. Side by side, the parts of a batch with a few guilty events all over
   /// it are refused one after the other before the first that is small enough to have none: as if every event was.
-  /// `place` chooses among the parts of a batch of which nothing was delivered yet.
-  func nextWaiting(now: LaneTime, isStrict: Bool, partFrom place: Place = .start) -> Batch? {
+  /// `place`, in 0..<1, chooses among the parts of a batch of which nothing was delivered yet.
+  func nextWaiting(now: LaneTime, isStrict: Bool, partFrom place: Double = 0) -> Batch? {
     if isStrict { return entries.first.flatMap { $0.isReady(now) ? $0.batch : nil } }
     let isBisecting = entries.contains { $0.isUnderWay && $0.batch.isolation != .none }
     let first = entries.first { $0.isReady(now) && !(isBisecting && $0.batch.isolation != .none) }
     guard first?.batch.isolation == .refused else { return first?.batch }
     let parts = entries.filter { $0.isReady(now) && $0.batch.isolation == .refused }.map(\.batch)
-    return switch place {
-    case .start: parts.first
-    case .middle: parts[parts.count / 2]
-    case .end: parts.last
-    }
+    return parts[Int(place * Double(parts.count))]
   }
-
-  /// Among the parts of a batch, in the order of their events.
-  enum Place { case start, middle, end }
 
   /// The first batch that was never tried.
   func firstUntried(now: LaneTime) -> Batch? {
@@ -62,11 +55,13 @@ struct LaneQueue: Equatable {
     entries.filter { $0.isReady(now) && $0.batch.id != id }.min { $0.probes < $1.probes }?.batch
   }
 
-  /// The batch with the fewest bytes, of those that were a probe least often: so that one poisoned batch
-  /// cannot keep a lane held.
+  /// The batch with the fewest bytes, of those that were a probe least often, and tried least often before: so that one
+  /// poisoned batch cannot keep a lane held, however often the process is started.
   func smallestWaiting(now: LaneTime) -> Batch? {
     entries.filter { $0.isReady(now) }
-      .min { ($0.probes, $0.batch.byteCount) < ($1.probes, $1.batch.byteCount) }?.batch
+      .min {
+        ($0.probes, $0.batch.attempts, $0.batch.byteCount) < ($1.probes, $1.batch.attempts, $1.batch.byteCount)
+      }?.batch
   }
 
   /// When the first of the batches that wait for their own moment may be sent.

@@ -47,6 +47,8 @@ struct LaneStateMachine {
   private var refusalsInRow = 0
   private var isolationsInRow = 0
   private var lastProbeWasOldest = false
+  /// Nil before the first probe of a hold in this process.
+  private var lastHoldProbeWasNew: Bool?
   /// Whether the hold was probed.
   ///
   /// A probe starts when nothing else is under way, so that every answer from then on is to a request that was sent
@@ -92,11 +94,12 @@ struct LaneStateMachine {
     }
   }
 
-  /// Refused neighbours look as if every event was refused: after ten in a row, parts elsewhere tell, in turn from the end
-  /// and from the middle.
-  private var placeOfNextPart: LaneQueue.Place {
-    guard refusalsInRow >= settings.maximumRefusalsInRow / 2 else { return .start }
-    return refusalsInRow.isMultiple(of: 2) ? .end : .middle
+  /// Refused neighbours look as if every event was refused: after ten in a row, parts all over the batch tell.
+  ///
+  /// Multiples of the golden section leave no gap: each place is far from those before it.
+  private var placeOfNextPart: Double {
+    guard refusalsInRow >= settings.maximumRefusalsInRow / 2 else { return 0 }
+    return (Double(refusalsInRow) * 0.381_966).truncatingRemainder(dividingBy: 1)
   }
 
   /// Whether every event of the lane is settled, as far as it knows.
@@ -166,11 +169,13 @@ struct LaneStateMachine {
     guard moment <= now else { return .wait(until: moment) }
     let batch =
       settings.isStrict ? queue.nextWaiting(now: now, isStrict: true) : queue.smallestWaiting(now: now)
-    let wantsNew = lastProbeWasOldest && mayHaveUnbatched && !settings.isStrict
+    // A process that is started anew probes first: what was tried again and again has told all it knows.
+    let isNewsTurn = lastHoldProbeWasNew.map { !$0 } ?? (batch.map { $0.attempts > 1 } ?? true)
+    let wantsNew = isNewsTurn && mayHaveUnbatched && !settings.isStrict
     let action = start(wantsNew ? nil : batch, else: settings.probeLimits, now: now)
     if case .wait = action { return action }
     hasProbedHold = true
-    lastProbeWasOldest = batch != nil && !wantsNew
+    lastHoldProbeWasNew = wantsNew || batch == nil
     if case .send(let probe) = action { queue.noteProbe(probe.id) }
     return action
   }
