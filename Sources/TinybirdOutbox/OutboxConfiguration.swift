@@ -124,15 +124,16 @@ public struct DeliveryConfiguration: Sendable {
   public var maximumInFlight = 4
   /// NDJSON bytes of a batch before compression.
   ///
-  /// Default: 8,000,000, inside every documented figure for 10 MB.
+  /// A batch is made of whole chunks, what a commit has stored together, and holds one at least, whatever its size: some
+  /// 256 KiB, or one large event. Default: 8,000,000, inside every documented figure for 10 MB.
   public var maximumBatchBytes = 8_000_000
-  /// Events of a batch.
+  /// Events of a batch; a single chunk of very small ones may hold more.
   ///
   /// Default: 50,000.
   public var maximumBatchEvents = 50_000
-  /// Bytes of request bodies that all data sources together may hold.
+  /// Bytes of request bodies that all data sources together may hold, compressed where they are sent so.
   ///
-  /// Default: 64 MiB.
+  /// One request of each data source has room beyond it, so that a slow one holds up no other. Default: 64 MiB.
   public var maximumBodyBytes = 64 << 20
   /// Compress request bodies.
   ///

@@ -131,7 +131,6 @@ import Testing
     }
   }
 
-  /// The service takes fewer requests than we would send, and says so with each answer: none is refused.
   /// One data source has bodies under way up to the bound, and none of them is answered.
   @Test(.timeLimit(.minutes(1))) func aSlowDataSourceDoesNotSlowTheOthers() async throws {
     try await withDelivery({
@@ -156,6 +155,7 @@ import Testing
     }
   }
 
+  /// The service takes fewer requests than we would send, and says so with each answer: none is refused.
   @Test func whatTheServiceHasLeftIsKeptTo() async throws {
     var emulator = EventsAPIEmulator.Configuration()
     emulator.limits.requestsPerSecond = 3
