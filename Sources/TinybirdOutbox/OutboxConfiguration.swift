@@ -124,8 +124,8 @@ public struct DeliveryConfiguration: Sendable {
   public var maximumInFlight = 4
   /// NDJSON bytes of a batch before compression.
   ///
-  /// A batch is made of whole chunks, what a commit has stored together, and holds one at least, whatever its size: some
-  /// 256 KiB, or one large event. Default: 8,000,000, inside every documented figure for 10 MB.
+  /// A batch is made of whole chunks, what a commit has stored together, and holds one at least, whatever its size: up to
+  /// 1 MiB, or one larger event. Default: 8,000,000, inside every documented figure for 10 MB.
   public var maximumBatchBytes = 8_000_000
   /// Events of a batch; a single chunk of very small ones may hold more.
   ///
