@@ -11,7 +11,7 @@ final class ByteBudget: Sendable {
     var free: Int
     /// Requests that hold a part, by lane.
     var requests: [LaneID: Int] = [:]
-    var waiting: [Wakeup] = []
+    var waiting: [LaneID: Wakeup] = [:]
   }
 
   private let state: Mutex<State>
@@ -24,7 +24,7 @@ final class ByteBudget: Sendable {
   func hasRoom(for lane: LaneID, orWake wakeup: Wakeup) -> Bool {
     state.withLock { state in
       if state.free > 0 || state.requests[lane] == nil { return true }
-      state.waiting.append(wakeup)
+      state.waiting[lane] = wakeup
       return false
     }
   }
@@ -54,10 +54,10 @@ final class ByteBudget: Sendable {
   private func wake(_ change: (inout State) -> Void) {
     let woken = state.withLock { state in
       change(&state)
-      guard state.free > 0 else { return [] as [Wakeup] }
-      defer { state.waiting = [] }
+      guard state.free > 0 else { return [:] as [LaneID: Wakeup] }
+      defer { state.waiting = [:] }
       return state.waiting
     }
-    for wakeup in woken { wakeup.signal() }
+    for wakeup in woken.values { wakeup.signal() }
   }
 }
